@@ -1,0 +1,13 @@
+"""Core's own plugin: it registers through the same hooks as strangers do."""
+
+from __future__ import annotations
+
+from convkit.plugin import CalibrationSource, hookimpl
+
+
+@hookimpl
+def convkit_calibration_sources() -> tuple[CalibrationSource, ...]:
+    """Arrays on disk: `.npz`, `.npy` and `.safetensors`."""
+    from convkit.arrays import ArraySource
+
+    return (ArraySource(),)

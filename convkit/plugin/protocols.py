@@ -1,0 +1,298 @@
+"""What a plugin implements. Standard library only: isolated workers import this file too.
+
+Implementations are small objects whose attributes are cheap data; they import their framework
+inside methods, which run in a worker process. An engine that calls them checks every declared
+property, and `convkit.testing` lets a plugin's author check them beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from convkit.artifact import Artifact, ReadOptions, State, Trait
+from convkit.calibration import CalibrationData
+from convkit.environment import IsolatedEnvironment
+from convkit.inspection import Inspection
+from convkit.plans import OptionValue
+from convkit.quant import QuantRecipe
+
+
+@dataclass(frozen=True)
+class Option:
+    """A typed option of a converter; the type is that of the default.
+
+    Attributes:
+        choices: the only values allowed, where not empty.
+        minimum, maximum: bounds of a number, inclusive.
+    """
+
+    name: str
+    default: OptionValue
+    help: str
+    choices: tuple[OptionValue, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class TraitRequirement:
+    """The edge works only on artifacts whose trait is one of `one_of`, or lies in the bounds.
+
+    An artifact that does not carry the trait is given the benefit of the doubt at planning time
+    only if nothing upstream can provide it.
+    """
+
+    trait: str
+    one_of: tuple[Trait, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True)
+class TraitProvision:
+    """What the edge's result carries.
+
+    Either `value` (always that), or `option`: the trait has the value of that option, which the
+    planner may set to anything in the option's own choices or bounds.
+    """
+
+    trait: str
+    value: Trait | None = None
+    option: str = ""
+
+
+@dataclass(frozen=True)
+class HopContext:
+    """What a hop may use besides its input.
+
+    Attributes:
+        workdir: an empty private folder, deleted afterwards.
+        calibration: present where the converter declares `needs_calibration`.
+        recipe: what to keep in float, for converters that declare `takes_recipe`.
+        seed, threads: for determinism; 0 threads leaves the choice to the tool.
+        progress: call it with a phase in words and, where known, a fraction in 0..1.
+    """
+
+    workdir: Path
+    progress: Callable[[str, float | None], None]
+    calibration: CalibrationData | None = None
+    recipe: QuantRecipe | None = None
+    seed: int = 0
+    threads: int = 0
+
+
+@runtime_checkable
+class Converter(Protocol):
+    """An edge of the graph: a converter (changes the format), a quantizer (keeps the format,
+    lowers the precision), both at once, or a preparation (source == target, changes traits).
+
+    Attributes:
+        name: unique over all plugins, `<tool>.<what>`, such as `litert-torch.tflite`.
+        requirements: distributions needed, as `name` or `name>=1.2`; looked up without importing.
+            Empty for an isolated environment, whose lock says it all.
+        loss: expected loss of fidelity: 0 float-exact, 1 about 1e-3 (fp16), 2 dynamic int8,
+            3 static int8; 1 more for a road known to be weaker than a rival.
+        seconds: rough cost on a small model, environment start-up included.
+        isolated: the environment of its own, or None for the main one.
+        options, requires, provides: see those types.
+        needs_calibration: a static quantizer.
+        takes_recipe: can keep named layers in float.
+        float_twin: name of the converter that makes the float artifact in the *target* format
+            whose layer names the recipe refers to; empty where the source itself is that.
+    """
+
+    name: str
+    source: State
+    target: State
+    requirements: tuple[str, ...]
+    loss: int
+    seconds: float
+    isolated: IsolatedEnvironment | None
+    options: tuple[Option, ...]
+    requires: tuple[TraitRequirement, ...]
+    provides: tuple[TraitProvision, ...]
+    needs_calibration: bool
+    takes_recipe: bool
+    float_twin: str
+
+    def convert(
+        self,
+        artifact: Artifact,
+        output: Path,
+        options: Mapping[str, OptionValue],
+        context: HopContext,
+    ) -> Artifact:
+        """Write the result to `output` (a file path with the target's suffix, or a directory
+        path, neither existing yet) and describe it.
+
+        Inputs and outputs of the returned artifact are listed in the order of the source's.
+        Nothing outside `output` and `context.workdir` is written and the source is not changed.
+
+        Raises:
+            ConversionError: with the tool's own exception as its cause.
+        """
+
+
+@dataclass(frozen=True)
+class ConverterBase:
+    """Defaults for a converter's attributes; derive a frozen dataclass or a plain class from it."""
+
+    name: str = ""
+    source: State = State("")
+    target: State = State("")
+    requirements: tuple[str, ...] = ()
+    loss: int = 0
+    seconds: float = 10.0
+    isolated: IsolatedEnvironment | None = None
+    options: tuple[Option, ...] = ()
+    requires: tuple[TraitRequirement, ...] = ()
+    provides: tuple[TraitProvision, ...] = ()
+    needs_calibration: bool = False
+    takes_recipe: bool = False
+    float_twin: str = ""
+
+
+class Session(Protocol):
+    """An opened model."""
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """One inference: numpy arrays in the order and dtypes of `artifact.inputs`, batch axis
+        included; arrays out in the order of `artifact.outputs`. Integer inputs and outputs that
+        carry a scale are quantized and dequantized by the session: floats go in and come out."""
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Executes artifacts of one format; verification, sensitivity and benchmarks stand on it."""
+
+    name: str
+    format: str
+    requirements: tuple[str, ...]
+
+    def open(self, artifact: Artifact, threads: int) -> Session:
+        """Load the model.
+
+        Raises:
+            ConversionError: when the runtime cannot load it.
+        """
+
+
+@runtime_checkable
+class Inspector(Protocol):
+    """Reads artifacts of one format."""
+
+    name: str
+    format: str
+    requirements: tuple[str, ...]
+
+    def inspect(self, path: Path, read: ReadOptions) -> Inspection:
+        """Read the file and say what it is.
+
+        Raises:
+            InputError: corrupt, truncated, or not of this format.
+            UnsafeError: reading it would run code and `read.trust` is False.
+        """
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A guess at a file's format: 1.0 a magic number plus structure, 0.5 the suffix only."""
+
+    format: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A bundled example.
+
+    Attributes:
+        name: what the user types.
+        folder: the data inside the installed package.
+        model: the model's path in the folder.
+        calibration, validation: folders in it, or empty.
+        metric: the metric that its validation data is for, or empty.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    model: str
+    calibration: str = ""
+    validation: str = ""
+    metric: str = ""
+
+
+@runtime_checkable
+class CalibrationSource(Protocol):
+    """Reads one kind of calibration data."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    def accepts(self, path: Path) -> bool:
+        """Whether this reader is for the path; cheap, from names and suffixes only."""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """All files whose content decides the samples (data and `calibration.toml`), sorted."""
+
+    def read(
+        self, path: Path, artifact: Artifact, overrides: Mapping[str, Any], limit: int | None, seed: int
+    ) -> Iterator[Sequence[Any]]:
+        """Yield samples: numpy arrays in the order of `artifact.inputs`, batch axis included.
+
+        Args:
+            overrides: transform settings given as flags; they win over `calibration.toml`.
+
+        Raises:
+            CalibrationError: unreadable, wrong shape, or no transform declared.
+        """
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """A metric on one model.
+
+    Attributes:
+        name: such as `coco-map`.
+        value: the headline number, higher is better.
+        details: further numbers by name.
+        samples: how many samples it is over.
+    """
+
+    name: str
+    value: float
+    details: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A task metric over a labelled data set; all methods run in a worker."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    def inputs(self, data: Path, artifact: Artifact, limit: int | None) -> Iterator[Sequence[Any]]:
+        """Pre-processed samples in the data set's order, as `CalibrationSource.read`."""
+
+    def score(self, data: Path, outputs: Iterable[Sequence[Any]], limit: int | None) -> MetricResult:
+        """Post-process the outputs (one sequence of arrays per sample) and score them."""
+
+    def picture(
+        self, data: Path, outputs: Mapping[str, Sequence[Sequence[Any]]], path: Path
+    ) -> bool:
+        """Draw a few samples side by side, one column per model; False where it has no picture.
+
+        Args:
+            outputs: title of a model to its outputs on the first samples.
+            path: the PNG to write.
+        """
+
+
+ImplementationKind = Literal[
+    "converters", "runners", "inspectors", "calibration_sources", "metrics"
+]
