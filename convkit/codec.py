@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -23,10 +24,12 @@ def encode(value: Any) -> Any:
     Raises:
         TypeError: for a value that JSON cannot carry.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity and no NaN; `decode` reads the word back
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, Path):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -45,12 +48,10 @@ def decode(cls: Any, data: Any) -> Any:
     """
     origin = typing.get_origin(cls)
     if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(cls)
-        if data is None and type(None) in options:
-            return None
-        return decode(next(o for o in options if o is not type(None)), data) if (
-            len([o for o in options if o is not type(None)]) == 1
-        ) else data
+        options = [o for o in typing.get_args(cls) if o is not type(None)]
+        if data is None or len(options) > 1:
+            return data
+        return decode(options[0], data)
     if origin in (tuple, list, frozenset):
         arguments = [a for a in typing.get_args(cls) if a is not Ellipsis]
         item = arguments[0] if arguments else Any
@@ -64,7 +65,7 @@ def decode(cls: Any, data: Any) -> Any:
         hints = _hints(cls)
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{key: decode(hints[key], part) for key, part in data.items() if key in known})
-    if isinstance(cls, type) and issubclass(cls, enum.Enum | Path):
+    if cls is float or (isinstance(cls, type) and issubclass(cls, enum.Enum | Path)):
         return cls(data)
     return data
 

@@ -32,6 +32,8 @@ class ConvkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.detail = ""
+        """What the tool itself said, where an error wraps one."""
 
 
 class UsageError(ConvkitError):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from convkit_samples.scenes import CLASSES, SIZE, Split, scene
 
-JPEG_QUALITY = 92
+JPEG_QUALITY = 90
 
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:

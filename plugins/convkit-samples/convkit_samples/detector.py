@@ -52,13 +52,14 @@ class Stage(nn.Module):
     def __init__(self, inputs: int, outputs: int, depth: int = 1, skip: bool = True) -> None:
         super().__init__()
         half = outputs // 2
+        self.halves = (half, half)
         self.enter = Conv(inputs, 2 * half, 1)
         self.blocks = nn.ModuleList(Residual(half, skip) for _ in range(depth))
         self.leave = Conv((2 + depth) * half, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        parts = list(self.enter(x).chunk(2, dim=1))
+        parts = list(self.enter(x).split(self.halves, dim=1))
         for block in self.blocks:
             parts.append(block(parts[-1]))
         y: Tensor = self.leave(torch.cat(parts, dim=1))
@@ -134,7 +135,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (n, channels, h, w) to logits (n, 64, h * w) and (n, classes, h * w)."""
-        return self.box(x).flatten(2), self.score(x).flatten(2)
+        return _flat(self.box(x)), _flat(self.score(x))
 
 
 class Decode(nn.Module):
@@ -158,7 +159,7 @@ class Decode(nn.Module):
 
     def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """Map logits (n, 64, anchors), (n, classes, anchors) to (n, 4 + classes, anchors)."""
-        before, after = self.distances(boxes).chunk(2, dim=1)
+        before, after = self.distances(boxes).split((2, 2), dim=1)
         centre = self.points + (after - before) * 0.5
         decoded = torch.cat([centre, before + after], dim=1) * self.strides
         return torch.cat([decoded, scores.sigmoid()], dim=1)
@@ -196,6 +197,11 @@ class Detector(nn.Module):
         """Predict (n, 4 + classes, anchors); see the class."""
         prediction: Tensor = self.decode(*self.logits(images))
         return prediction
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Map (n, channels, h, w) to (n, channels, h * w)."""
+    return x.reshape(x.shape[0], x.shape[1], -1)
 
 
 def _fill_bias(branch: nn.Sequential, value: float) -> None:

@@ -13,7 +13,7 @@ from convkit_samples.detector import Detector, fold
 from convkit_samples.scenes import SIZE
 from convkit_samples.train import VALIDATION_COUNT, VALIDATION_SEED
 
-CALIBRATION_SEED, CALIBRATION_COUNT = 0, 96
+CALIBRATION_SEED, CALIBRATION_COUNT = 0, 80
 KEPT_META = frozenset({"val", "tensor_meta", "nn_module_stack", "torch_fn"})
 
 TRANSFORM = f"""\

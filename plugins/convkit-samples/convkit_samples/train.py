@@ -21,7 +21,7 @@ from convkit_samples.evaluate import Array, mean_average_precision
 from convkit_samples.losses import Truth, loss
 from convkit_samples.scenes import MAX_DIGITS, scene
 
-VALIDATION_SEED, VALIDATION_COUNT = 0, 208
+VALIDATION_SEED, VALIDATION_COUNT = 0, 200
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]
 """Image (S, S, 3), boxes (MAX_DIGITS, 4) in pixels, labels (MAX_DIGITS,) padded with -1."""
@@ -96,7 +96,8 @@ def _average(mean: Detector, model: Detector, step: int) -> None:
 
 def train(cache: Cache, epochs: int, batch: int, rate: float, decay: float) -> Detector:
     """Train on the cache and return the averaged model, in eval mode."""
-    model = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Detector()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = copy.deepcopy(model)
     optimizer = _optimizer(model, rate, decay)
     count = cache.images.shape[0]
@@ -140,10 +141,10 @@ def main() -> None:
     """Train, fold the batch norms, measure on the validation scenes, save the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights.pt")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--scenes", type=int, default=12_000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """The detector and its bundle: shapes, size limits, and sane predictions of the bundled file."""
 
 import json

@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """Scenes: disjoint sources, determinism, tight boxes, valid COCO files."""
 
 import json

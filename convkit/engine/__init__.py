@@ -1,0 +1,1 @@
+"""Planning, running, verifying and storing."""

@@ -1,0 +1,267 @@
+"""Walking a plan: hop by hop, verified, rerouted where a hop fails or lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convkit.artifact import State
+from convkit.calibration import CalibrationData
+from convkit.engine.hops import HopResult, run_hop
+from convkit.engine.planner import require_path
+from convkit.engine.recipes import FULL, ladder
+from convkit.engine.session import Found, Samples, Session, Stage
+from convkit.engine.traits import describe, satisfies
+from convkit.engine.verify import load_outputs, outputs_of, verify
+from convkit.errors import (
+    ConversionError,
+    ConvkitError,
+    EnvironmentBuildError,
+    NumericError,
+)
+from convkit.manifest import Attempt, Failure
+from convkit.plans import Path, Plan, Step
+from convkit.plugin.protocols import Converter
+from convkit.quant import QuantRecipe
+from convkit.verification import TOLERANCES, Verification
+
+
+@dataclass(frozen=True)
+class WalkedHop:
+    """A hop with everything that is known of it."""
+
+    step: Step
+    result: HopResult
+    recipe: QuantRecipe | None = None
+    attempts: tuple[Attempt, ...] = ()
+    verification: Verification | None = None
+    predecessor: Verification | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A target that was reached."""
+
+    plan: Plan
+    path: Path
+    hops: tuple[WalkedHop, ...]
+    failed: tuple[Failure, ...] = ()
+    calibration: CalibrationData | None = None
+
+    @property
+    def final(self) -> Found:
+        """The artifact that the target asked for."""
+        return self.hops[-1].result.found
+
+
+@dataclass
+class Executor:
+    """Runs plans for one source model.
+
+    Attributes:
+        reference: the original model, which every hop is compared with.
+        samples: what it is compared on; None leaves verification out.
+        replan: asks the planner anew, given converters that failed and why.
+    """
+
+    session: Session
+    reference: Found
+    samples: Samples | None
+    calibration: CalibrationData | None
+    replan: Callable[[State, dict[str, str]], Plan]
+    _banned: dict[str, str] = field(default_factory=dict)
+
+    def reach(self, target: State) -> Outcome:
+        """Make the target by the best path that works.
+
+        Raises:
+            NoPathError: no path was ever possible.
+            ConvkitError: the failure of the best path, when every alternative failed too.
+        """
+        failed: list[Failure] = []
+        errors: list[ConvkitError] = []
+        while True:
+            plan = self.replan(target, dict(self._banned))
+            if not plan.paths and errors:
+                raise _summary(target, errors, failed)
+            path = require_path(plan)
+            hops: list[WalkedHop] = []
+            try:
+                for step in path.steps:
+                    hops.append(self._hop(step, hops))
+                return Outcome(plan, path, tuple(hops), tuple(failed), self.calibration)
+            except (ConversionError, NumericError, EnvironmentBuildError) as error:
+                step = path.steps[len(hops)]
+                error.add_note(f"in hop {step.converter}")
+                failed.append(
+                    Failure(step.converter, str(step.target), type(error).__name__, error.message)
+                )
+                errors.append(error)
+                self._banned[step.converter] = f"failed in this run: {error.message}"
+                if not self.session.settings.reroute:
+                    raise _summary(target, errors, failed) from error
+                self.session.notice(
+                    f"{step.converter} failed: {error.message}. Looking for another way.", "warning"
+                )
+
+    def _hop(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
+        session = self.session
+        previous = before[-1].result.found if before else self.reference
+        converter = session.registry.converters[step.converter]
+        self._check_traits(converter, previous)
+        where = f" in {step.environment}" if step.environment else ""
+        title = f"{step.source} -> {step.target} by {step.converter}{where}"
+        with session.stage(title) as stage:
+            if converter.takes_recipe:
+                hop = self._quantize(step, converter, previous, stage)
+            else:
+                result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
+                hop = WalkedHop(step, result, None, (), *self._judge(result.found, previous, stage))
+            stage.detail = _detail(hop)
+        if hop.verification is not None and hop.verification.verdict == "wrong":
+            raise NumericError(
+                f"the result of {step.converter} does not compute what the original does: "
+                + "; ".join(hop.verification.problems[:3]),
+                hint=self._wrong_hint(hop),
+            )
+        return hop
+
+    def _check_traits(self, converter: Converter, previous: Found) -> None:
+        for requirement in converter.requires:
+            value = previous.artifact.traits.get(requirement.trait)
+            if value is not None and not satisfies(value, requirement):
+                raise ConversionError(
+                    f"{converter.name} requires {describe(requirement)}, "
+                    f"the artifact has {requirement.trait} {value}"
+                )
+
+    def _judge(
+        self, found: Found, previous: Found, stage: Stage
+    ) -> tuple[Verification | None, Verification | None]:
+        if self.samples is None:
+            return None, None
+        stage.progress("verifying against the original", None)
+        verdict = verify(
+            self.session,
+            self.reference.artifact,
+            found.artifact,
+            self.samples,
+            against="original",
+            stage=stage,
+        )
+        culprit = None
+        if previous is not self.reference and verdict.verdict in ("wrong", "degraded"):
+            culprit = verify(
+                self.session,
+                previous.artifact,
+                found.artifact,
+                self.samples,
+                against=str(previous.state),
+                stage=stage,
+            )
+        return verdict, culprit
+
+    def _quantize(
+        self, step: Step, converter: Converter, previous: Found, stage: Stage
+    ) -> WalkedHop:
+        """Climb the ladder of recipes until one is as good as its precision can be expected to
+        be; take the best where none is."""
+        best: WalkedHop | None = None
+        attempts: list[Attempt] = []
+        target = TOLERANCES.get(step.target.precision, TOLERANCES["int8"]).target
+        errors: list[ConvkitError] = []
+        for recipe in self._recipes(converter, previous, stage):
+            stage.progress(f"quantizing: {recipe.name}", None)
+            try:
+                result = run_hop(
+                    self.session, step, previous.artifact, self.calibration, recipe, stage
+                )
+            except (ConversionError, NumericError) as error:
+                errors.append(error)
+                attempts.append(Attempt(recipe, float("-inf"), f"failed: {error.message}", 0))
+                continue
+            judged, culprit = self._judge(result.found, previous, stage)
+            hop = WalkedHop(step, result, recipe, (), judged, culprit)
+            if judged is None:
+                return hop
+            size = result.found.artifact.size_bytes
+            attempts.append(Attempt(recipe, judged.sqnr_db, judged.verdict, size))
+            if best is None or _better(judged, best.verification):
+                best = hop
+            if judged.verdict == "unproven" or (
+                judged.verdict != "wrong" and judged.sqnr_db >= target
+            ):
+                break
+        if best is None:
+            raise errors[0]
+        return WalkedHop(
+            step, best.result, best.recipe, tuple(attempts), best.verification, best.predecessor
+        )
+
+    def _recipes(
+        self, converter: Converter, previous: Found, stage: Stage
+    ) -> Sequence[QuantRecipe]:
+        if self.session.settings.keep_float == "none":
+            return (FULL,)
+        twin = self._float_twin(converter, previous, stage)
+        return ladder(twin.inspection.layers, self._mixes(twin, stage))
+
+    def _float_twin(self, converter: Converter, previous: Found, stage: Stage) -> Found:
+        if not converter.float_twin:
+            return previous
+        edge = self.session.registry.converter(converter.float_twin)
+        step = Step(edge.name, edge.source, edge.target, {o.name: o.default for o in edge.options})
+        stage.progress("making the float model whose layers the recipe names", None)
+        return run_hop(self.session, step, previous.artifact, None, None, stage).found
+
+    def _mixes(self, twin: Found, stage: Stage) -> bool:
+        """Whether an output of the float model holds parts that no shared scale can carry."""
+        from convkit.numerics import mixes_kinds
+
+        samples = self.samples
+        if samples is None and self.calibration is not None:
+            samples = Samples.of(self.calibration, self.session.settings.verify_samples)
+        if samples is None:
+            return False
+        path = outputs_of(self.session, twin.artifact, samples, stage)
+        if path is None:
+            return False
+        return any(mixes_kinds(o) for o in load_outputs(path, samples.count))
+
+    def _wrong_hint(self, hop: WalkedHop) -> str:
+        if hop.predecessor is not None and hop.predecessor.verdict == "wrong":
+            return f"This hop is the culprit: its own input {hop.step.source} was still right."
+        if hop.attempts:
+            tried = ", ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB" for a in hop.attempts)
+            return f"Tried: {tried}. More or better calibration data may help."
+        return "--avoid or --via choose another road; `convkit plan --explain` lists them."
+
+
+def _better(one: Verification, other: Verification | None) -> bool:
+    if other is None:
+        return True
+    rank = {"wrong": 0, "unproven": 1, "degraded": 2, "ok": 2, "skipped": 1}
+    return (rank[one.verdict], one.sqnr_db) > (rank[other.verdict], other.sqnr_db)
+
+
+def _detail(hop: WalkedHop) -> str:
+    parts = []
+    if hop.recipe is not None:
+        parts.append(hop.recipe.name)
+    if hop.verification is not None:
+        parts.append(hop.verification.verdict)
+        if hop.verification.slices:
+            parts.append(f"{hop.verification.sqnr_db:.1f} dB")
+    return ", ".join(parts)
+
+
+def _summary(target: State, errors: Sequence[ConvkitError], failed: Sequence[Failure]) -> ConvkitError:
+    """The first failure, telling of the others; numerically wrong only if all were."""
+    if len(errors) == 1:
+        return errors[0]
+    story = "\n  ".join(f"{f.converter}: {f.message}" for f in failed)
+    numeric = all(isinstance(e, NumericError) for e in errors)
+    cls: Any = NumericError if numeric else ConversionError
+    hints = [e.hint for e in errors if e.hint]
+    return cls(f"every way to {target} failed", hint=f"{story}\n  {hints[0] if hints else ''}".rstrip())

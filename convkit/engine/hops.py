@@ -1,0 +1,159 @@
+"""One hop: run a converter in a worker, read the result back, and keep it in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convkit.artifact import Artifact
+from convkit.calibration import CalibrationData
+from convkit.codec import decode, encode
+from convkit.engine.digest import digest_file, digest_key, digest_path, size_of
+from convkit.engine.session import Found, Session, Stage
+from convkit.errors import ConversionError, PrecisionError
+from convkit.inspection import Inspection
+from convkit.plans import Step
+from convkit.plugin.protocols import Converter
+from convkit.quant import QuantRecipe
+
+RESULT_STEM = "artifact"
+
+
+@dataclass(frozen=True)
+class HopResult:
+    """A finished hop.
+
+    Attributes:
+        seconds: the converter's own time, of the run that filled the store.
+        cached: it came from the store.
+    """
+
+    found: Found
+    seconds: float
+    cached: bool
+
+
+def run_hop(
+    session: Session,
+    step: Step,
+    source: Artifact,
+    calibration: CalibrationData | None,
+    recipe: QuantRecipe | None,
+    stage: Stage,
+) -> HopResult:
+    """Run (or find) one hop.
+
+    Raises:
+        ConversionError: the converter failed, or broke its contract.
+        PrecisionError: the file is not of the precision that it was to be.
+    """
+    converter = session.registry.converters[step.converter]
+    data = calibration if converter.needs_calibration else None
+    key = digest_key(
+        {
+            "kind": "hop",
+            "implementation": session.implementation_key(
+                "converters", converter.name, converter.requirements
+            ),
+            "lock": converter.isolated.lock if converter.isolated else "",
+            "source": [source.digest, encode(source.inputs), encode(source.outputs)],
+            "read": encode(source.read),
+            "options": encode(step.options),
+            "calibration": data.digest if data else "",
+            "recipe": encode(recipe),
+            "cpu": sorted(session.environment.cpu_features),
+            "seed": session.settings.seed,
+            "threads": session.settings.threads,
+        }
+    )
+
+    def make(folder: Path) -> Any:
+        return _convert(session, step, converter, source, data, recipe, folder, stage)
+
+    folder, document, cached = session.store.produce(key, make)
+    artifact = decode(Artifact, document["artifact"])
+    artifact = dataclasses.replace(artifact, path=folder / artifact.path)
+    stage.outcome = "cached" if cached else "done"
+    found = Found(artifact, decode(Inspection, document["inspection"]))
+    return HopResult(found, document["seconds"], cached)
+
+
+def _convert(
+    session: Session,
+    step: Step,
+    converter: Converter,
+    source: Artifact,
+    calibration: CalibrationData | None,
+    recipe: QuantRecipe | None,
+    folder: Path,
+    stage: Stage,
+) -> Any:
+    home = session.registry.formats[step.target.format]
+    output = folder / (RESULT_STEM + (home.suffixes[0] if home.suffixes else ""))
+    before = _fingerprint(source.path)
+    with session.store.scratch() as workdir:
+        start = time.perf_counter()
+        answer = session.ask(
+            "convert",
+            "converters",
+            converter.name,
+            {
+                "artifact": encode(source),
+                "output": str(output),
+                "options": dict(step.options),
+                "workdir": str(workdir),
+                "calibration": encode(calibration),
+                "recipe": encode(recipe),
+                "seed": session.settings.seed,
+                "threads": session.settings.threads,
+            },
+            stage=stage,
+            isolated=converter.isolated,
+        )
+        seconds = time.perf_counter() - start
+    described = decode(Artifact, answer)
+    if not output.exists() or described.state != step.target:
+        raise ConversionError(
+            f"{converter.name} said it was done, but did not write {step.target}",
+            hint="This is a fault of the plugin; its conformance suite shows more.",
+        )
+    if _fingerprint(source.path) != before:
+        raise ConversionError(f"{converter.name} changed its own input file")
+    stage.progress("reading the result back", None)
+    inspection = session.inspect(output, step.target.format, described.read, stage)
+    _check_truth(step, inspection)
+    artifact = dataclasses.replace(
+        described,
+        path=Path(output.name),
+        digest=inspection.digest or digest_path(output),
+        size_bytes=size_of(output),
+        traits={**inspection.traits, **described.traits},
+        inputs=described.inputs or inspection.inputs,
+        outputs=described.outputs or inspection.outputs,
+    )
+    return {
+        "artifact": encode(artifact),
+        "inspection": encode(inspection),
+        "seconds": seconds,
+    }
+
+
+def _check_truth(step: Step, inspection: Inspection) -> None:
+    found = inspection.state
+    if found == step.target:
+        return
+    raise PrecisionError(
+        f"{step.converter} was to write {step.target}, but the file is {found}",
+        hint="The file's own operators and weights say so; `convkit inspect` shows them.",
+    )
+
+
+def _fingerprint(path: Path) -> str:
+    """Digest of a file; size and times for a directory, whose digest would cost too much."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest_key([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    return digest_file(path)

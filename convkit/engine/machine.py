@@ -1,0 +1,72 @@
+"""Capturing the environment: which distributions are there and what the processor can do."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+
+from convkit.environment import Environment
+
+
+class InstalledDistributions(Mapping[str, str]):
+    """Name to version, looked up one by one: listing them all would cost every start-up."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._known:
+            try:
+                self._known[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                self._known[name] = None
+        version = self._known[name]
+        if version is None:
+            raise KeyError(name)
+        return version
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({d.name.lower() for d in metadata.distributions() if d.name}))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def capture() -> Environment:
+    """Describe this interpreter and machine."""
+    return Environment(
+        python=platform.python_version(),
+        platform=sys.platform,
+        machine=platform.machine(),
+        distributions=InstalledDistributions(),
+        cpu_features=_cpu_features(),
+    )
+
+
+def _cpu_features() -> frozenset[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    return frozenset(line.partition(":")[2].split())
+    except OSError:  # not Linux
+        pass
+    return frozenset()
+
+
+def unmet_requirement(requirements: tuple[str, ...], environment: Environment) -> str:
+    """The first requirement that this environment does not meet, in words; empty if none."""
+    from packaging.requirements import Requirement
+
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        version = environment.distributions.get(requirement.name)
+        if version is None:
+            return f"{requirement.name} is not installed"
+        if not requirement.specifier.contains(version, prereleases=True):
+            return f"{requirement.name} {version} is installed, {text} is needed"
+    return ""

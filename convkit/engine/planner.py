@@ -1,0 +1,219 @@
+"""Ranked paths through the graph of states, and every edge that was turned down with its reason.
+
+networkx searches a collapsed graph (one arc per pair of states, weighted by its best edge), since
+its k-shortest-simple-paths refuses multigraphs and tuple weights; each path of states is then
+expanded into its parallel edges, bound backwards on traits, and ranked by the exact cost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convkit.artifact import State, Trait
+from convkit.engine.machine import unmet_requirement
+from convkit.engine.traits import Infeasible, bind
+from convkit.environment import Environment
+from convkit.errors import NoPathError
+from convkit.plans import Cost, OptionValue, Path, Plan, Rejection, Step
+from convkit.plugin.protocols import Converter
+from convkit.plugin.registry import Registry
+
+LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
+"""Scalar ranks of the collapsed graph: one unit of loss outweighs any number of hops."""
+
+MAX_CANDIDATES = 2000
+"""Expanded paths looked at for one target; far above what a real graph needs."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the user steers.
+
+    Attributes:
+        via: formats, states or converters that the path must contain.
+        avoid: formats, states, tools or converters that it must not.
+        converters: converters (or tools, `onnx-tf`) that it must use.
+        options: `(converter, option)` to value.
+    """
+
+    via: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    converters: tuple[str, ...] = ()
+    options: Mapping[tuple[str, str], OptionValue] = field(default_factory=dict)
+
+
+class Planner:
+    """Plans over one registry in one environment."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        environment: Environment,
+        isolated_fault: Callable[[Converter], str] = lambda _: "",
+    ) -> None:
+        """`isolated_fault` says why a converter's own environment cannot be had, or nothing."""
+        self._registry = registry
+        self._environment = environment
+        self._isolated_fault = isolated_fault
+
+    def plan(
+        self,
+        source: State,
+        target: State,
+        *,
+        traits: Mapping[str, Trait] | None = None,
+        wishes: Wishes | None = None,
+        banned: Mapping[str, str] | None = None,
+        limit: int = 5,
+    ) -> Plan:
+        """Rank the best `limit` paths from source to target.
+
+        Args:
+            traits: of the source artifact, where it has been inspected.
+            banned: converters that failed earlier in this run, with the evidence.
+
+        Returns:
+            A plan whose `paths` may be empty; see `require_path`.
+        """
+        wishes = wishes or Wishes()
+        rejections: dict[tuple[str, str], Rejection] = {}
+
+        def reject(subject: str, reason: str, remedy: str = "") -> None:
+            rejections.setdefault((subject, reason), Rejection(subject, reason, remedy))
+
+        usable = [e for e in self._registry.converters.values() if e.name not in (banned or {})]
+        for name, evidence in (banned or {}).items():
+            reject(name, evidence)
+        usable = [e for e in usable if self._admit(e, wishes, reject)]
+        preparations = [e for e in usable if e.source == e.target]
+        arcs: dict[tuple[State, State], list[Converter]] = {}
+        for edge in usable:
+            if edge.source != edge.target:
+                arcs.setdefault((edge.source, edge.target), []).append(edge)
+        paths: list[Path] = []
+        candidates = _candidates(source, target, arcs)
+        for edges in itertools.islice(candidates, MAX_CANDIDATES):
+            missing = _missing_wish(edges, wishes)
+            if missing:
+                continue
+            try:
+                steps = bind(edges, traits or {}, preparations, wishes.options)
+            except Infeasible as fault:
+                reject(fault.subject, fault.reason, fault.remedy)
+                continue
+            paths.append(Path(steps, self._cost(steps)))
+        paths.sort(key=lambda path: path.cost)
+        relevant = _relevant(rejections.values(), self._registry, source, target)
+        return Plan(source, target, tuple(paths[:limit]), relevant)
+
+    def _admit(self, edge: Converter, wishes: Wishes, reject: Callable[..., None]) -> bool:
+        if _named(edge, wishes.avoid):
+            reject(edge.name, "avoided, as you asked")
+            return False
+        if edge.source.precision not in ("fp32", edge.target.precision):
+            reject(edge.name, "a quantizer starts from fp32")
+            return False
+        fault = (
+            self._isolated_fault(edge)
+            if edge.isolated is not None
+            else unmet_requirement(edge.requirements, self._environment)
+        )
+        if fault:
+            remedy = "" if edge.isolated else self._remedy(edge)
+            reject(edge.name, fault, remedy)
+            return False
+        return True
+
+    def _remedy(self, edge: Converter) -> str:
+        needs = " ".join(f"'{r}'" for r in edge.requirements)
+        return f"python -m pip install {needs}"
+
+    def _cost(self, steps: Sequence[Step]) -> Cost:
+        edges = [self._registry.converters[s.converter] for s in steps]
+        return Cost(sum(e.loss for e in edges), len(edges), sum(e.seconds for e in edges))
+
+
+def require_path(plan: Plan) -> Path:
+    """The best path.
+
+    Raises:
+        NoPathError: with the rejections and their remedies in its hint.
+    """
+    if plan.paths:
+        return plan.paths[0]
+    lines = [f"{r.subject}: {r.reason}" + (f" ({r.remedy})" if r.remedy else "") for r in plan.rejections]
+    raise NoPathError(
+        f"no path leads from {plan.source} to {plan.target}",
+        hint="Turned down:\n  " + "\n  ".join(lines) if lines else "No installed plugin knows a way.",
+    )
+
+
+def _candidates(
+    source: State, target: State, arcs: Mapping[tuple[State, State], Sequence[Converter]]
+) -> Iterator[tuple[Converter, ...]]:
+    if source == target:
+        return
+    import networkx as nx
+
+    graph: Any = nx.DiGraph()
+    for (start, end), edges in arcs.items():
+        graph.add_edge(start, end, rank=min(_rank(e) for e in edges))
+    if source not in graph or target not in graph:
+        return
+    try:
+        for states in nx.shortest_simple_paths(graph, source, target, weight="rank"):
+            hops = [arcs[pair] for pair in itertools.pairwise(states)]
+            yield from itertools.product(*hops)
+    except nx.NetworkXNoPath:
+        return
+
+
+def _rank(edge: Converter) -> float:
+    return edge.loss * LOSS_WEIGHT + HOP_WEIGHT + edge.seconds
+
+
+def _named(edge: Converter, names: Iterable[str]) -> bool:
+    """Whether a name means this edge: itself, its tool, or a state or format that it touches."""
+    tool = edge.name.partition(".")[0]
+    return any(
+        n in (edge.name, tool, str(edge.target), str(edge.source))
+        or (n == edge.target.format != edge.source.format)
+        or (n == edge.source.format != edge.target.format)
+        for n in names
+    )
+
+
+def _missing_wish(edges: Sequence[Converter], wishes: Wishes) -> str:
+    """The first `--via` or `--converter` that the path does not honour; empty if it does."""
+    for name in wishes.via:
+        places = {str(s) for e in edges for s in (e.source, e.target)}
+        formats = {s.format for e in edges for s in (e.source, e.target)}
+        tools = {t for e in edges for t in (e.name, e.name.partition(".")[0])}
+        if name not in places | formats | tools:
+            return name
+    for name in wishes.converters:
+        if not any(name in (e.name, e.name.partition(".")[0]) for e in edges):
+            return name
+    return ""
+
+
+def _relevant(
+    rejections: Iterable[Rejection], registry: Registry, source: State, target: State
+) -> tuple[Rejection, ...]:
+    """Leave out edges that could lie on no path between the two states."""
+    import networkx as nx
+
+    graph: Any = nx.DiGraph()
+    graph.add_nodes_from((source, target))
+    for edge in registry.converters.values():
+        graph.add_edge(edge.source, edge.target)
+    near = ({source} | nx.descendants(graph, source)) & ({target} | nx.ancestors(graph, target))
+    kept = []
+    for rejection in rejections:
+        edge = registry.converters.get(rejection.subject)
+        if edge is None or (edge.source in near and edge.target in near):
+            kept.append(rejection)
+    return tuple(kept)

@@ -1,0 +1,182 @@
+"""What all parts of one run share: registry, environment, store, workers, listener, settings."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convkit import __version__
+from convkit.artifact import Artifact, State
+from convkit.calibration import CalibrationData
+from convkit.codec import decode, encode
+from convkit.engine.digest import digest_files
+from convkit.engine.store import Store
+from convkit.engine.workers import Workers
+from convkit.environment import Environment, IsolatedEnvironment
+from convkit.events import Event, Listener, Notice, StageFinished, StageProgress, StageStarted
+from convkit.inspection import Inspection
+from convkit.plugin.manager import LoadedPlugin, PluginManager, load_target
+from convkit.plugin.registry import Registry
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of the user that hold for the whole run.
+
+    Attributes:
+        verify: compare every hop with the original.
+        reroute: try the next-best path where a hop fails.
+        keep_float: `auto` (the recipe ladder) or `none` (everything in integers).
+        verify_samples: how many samples a verification looks at.
+        threads: for converters and runners; 0 leaves the choice to the tool.
+    """
+
+    verify: bool = True
+    reroute: bool = True
+    keep_float: str = "auto"
+    verify_samples: int = 8
+    seed: int = 0
+    threads: int = 0
+
+
+@dataclass
+class Session:
+    """One run of the engine."""
+
+    registry: Registry
+    manager: PluginManager
+    environment: Environment
+    store: Store
+    workers: Workers
+    listener: Listener
+    settings: Settings = field(default_factory=Settings)
+
+    def emit(self, event: Event) -> None:
+        """Tell the listener."""
+        self.listener(event)
+
+    def notice(self, message: str, level: str = "info") -> None:
+        """Tell the listener a sentence."""
+        self.listener(Notice(message, level))
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        """A stretch of work that the user can watch."""
+        stage = Stage(self, uuid.uuid4().hex[:8], title)
+        self.emit(StageStarted(stage.key, title))
+        start = time.perf_counter()
+        try:
+            yield stage
+        except BaseException:
+            self.emit(StageFinished(stage.key, "failed", time.perf_counter() - start))
+            raise
+        took = time.perf_counter() - start
+        self.emit(StageFinished(stage.key, stage.outcome, took, stage.detail))
+
+    def ask(
+        self,
+        op: str,
+        kind: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        stage: Stage | None = None,
+        isolated: IsolatedEnvironment | None = None,
+    ) -> Any:
+        """Ask the right worker for an operation of one implementation."""
+        return self.workers.request(
+            op,
+            arguments,
+            plugin=self.registry.owner(kind, name),
+            kind=kind,
+            name=name,
+            log=f"{name}-{op}",
+            isolated=isolated,
+            progress=stage.progress if stage else (lambda phase, fraction: None),
+        )
+
+    def inspect(self, path: Path, format_id: str, read: Any, stage: Stage | None = None) -> Inspection:
+        """Read a file in a worker."""
+        inspector = self.registry.inspector(format_id)
+        arguments = {"path": str(path), "read": encode(read)}
+        answer = self.ask("inspect", "inspectors", inspector.name, arguments, stage=stage)
+        found: Inspection = decode(Inspection, answer)
+        return found
+
+    def implementation_key(self, kind: str, name: str, requirements: tuple[str, ...]) -> Any:
+        """What identifies an implementation's behaviour: code and versions."""
+        plugin = self.registry.owner(kind, name)
+        return {
+            "name": name,
+            "convkit": __version__,
+            "plugin": [plugin.version, _source_digest(plugin)],
+            "versions": self.versions(requirements),
+        }
+
+    def versions(self, requirements: tuple[str, ...]) -> dict[str, str]:
+        """Versions of the distributions that requirements name."""
+        from packaging.requirements import Requirement
+
+        names = [Requirement(r).name for r in requirements]
+        return {n: self.environment.distributions.get(n, "") for n in names}
+
+
+@dataclass
+class Stage:
+    """A running stage; set `outcome` and `detail` before it ends."""
+
+    session: Session
+    key: str
+    title: str
+    outcome: str = "done"
+    detail: str = ""
+
+    def progress(self, phase: str, fraction: float | None) -> None:
+        """Say what is being done."""
+        self.session.emit(StageProgress(self.key, phase, fraction))
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artifact with what its inspector said."""
+
+    artifact: Artifact
+    inspection: Inspection
+
+    @property
+    def state(self) -> State:
+        """The artifact's state."""
+        return self.artifact.state
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs that a verification runs on: a safetensors file as `CalibrationData` describes."""
+
+    path: Path
+    digest: str
+    count: int
+    synthetic: bool
+
+    @classmethod
+    def of(cls, data: CalibrationData, limit: int) -> Samples:
+        """The first samples of calibration data."""
+        return cls(data.path, data.digest, min(limit, data.count), data.synthetic)
+
+
+_DIGESTS: dict[str, str] = {}
+
+
+def _source_digest(plugin: LoadedPlugin) -> str:
+    """Digest of a plugin's own source: editable installs change without a version."""
+    if plugin.target not in _DIGESTS:
+        package = plugin.target.partition(":")[0].rpartition(".")[0] or plugin.target
+        module = load_target(package)
+        folder = Path(str(module.__file__)).parent
+        _DIGESTS[plugin.target] = digest_files(folder.rglob("*.py"), folder)
+    return _DIGESTS[plugin.target]

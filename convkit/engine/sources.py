@@ -1,0 +1,115 @@
+"""From what the user gave to an inspected source artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convkit.artifact import Artifact, ReadOptions
+from convkit.codec import decode, encode
+from convkit.engine.digest import digest_key, digest_path, size_of
+from convkit.engine.session import Found, Session
+from convkit.errors import InputError, UsageError
+from convkit.inspection import Inspection
+from convkit.plugin.manager import PluginManager
+from convkit.plugin.protocols import Detection
+
+HEAD_BYTES = 4096
+SURE = 0.9
+"""A detection from here on rests on the content, not on the suffix."""
+
+
+def detect(manager: PluginManager, path: Path) -> Detection | None:
+    """The most confident guess at a file's format, or None.
+
+    Raises:
+        InputError: two formats claim it with equal confidence.
+    """
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    guesses = [g for _, g in manager.call("convkit_detect_format", path=path, head=head)]
+    best: dict[str, Detection] = {}
+    for guess in sorted(guesses, key=lambda g: g.confidence):
+        best[guess.format] = guess
+    ranked = sorted(best.values(), key=lambda g: -g.confidence)
+    if len(ranked) > 1 and ranked[0].confidence == ranked[1].confidence:
+        names = " and ".join(sorted(g.format for g in ranked[:2]))
+        raise InputError(f"{path} could be {names} alike", hint="Say which with --from.")
+    return ranked[0] if ranked else None
+
+
+def format_of(manager: PluginManager, path: Path, stated: str | None) -> str:
+    """The format of a source: detected from content and checked against what the user stated.
+
+    Raises:
+        UsageError: missing, empty, a folder that is no model, unknown, or a mismatch.
+    """
+    if not path.exists():
+        raise UsageError(f"there is no file {path}", hint=_near(path))
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path} is empty", hint="The download or export may have been cut short.")
+    try:
+        found = detect(manager, path)
+    except InputError:
+        if stated is None:
+            raise
+        return stated
+    except PermissionError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if stated is not None:
+        if found is not None and found.confidence >= SURE and found.format != stated:
+            raise InputError(
+                f"{path} is {found.format} by its content, but --from says {stated}",
+                hint=f"Leave --from out, or give --from {found.format}.",
+            )
+        return stated
+    if found is None:
+        what = "a folder that holds no model" if path.is_dir() else "not a model file"
+        raise InputError(
+            f"{path} is {what} that any installed plugin knows",
+            hint="`convkit formats` lists the formats; --from states one.",
+        )
+    return found.format
+
+
+def load(session: Session, path: Path, format_id: str, read: ReadOptions) -> Found:
+    """Inspect a source in a worker (once per content) and describe it as an artifact."""
+    inspector = session.registry.inspector(format_id)
+    plain = digest_path(path)
+    key = digest_key(
+        {
+            "kind": "source",
+            "file": plain,
+            "read": encode(read),
+            "inspector": session.implementation_key(
+                "inspectors", inspector.name, inspector.requirements
+            ),
+        }
+    )
+    document = session.store.read(key)
+    if document is None:
+        with session.stage(f"reading {path.name}") as stage:
+            document = encode(session.inspect(path, format_id, read, stage))
+        session.store.remember(key, document)
+    inspection: Inspection = decode(Inspection, document)
+    artifact = Artifact(
+        path=path.resolve(),
+        state=inspection.state,
+        inputs=inspection.inputs,
+        outputs=inspection.outputs,
+        digest=inspection.digest or plain,
+        size_bytes=size_of(path),
+        traits=inspection.traits,
+        read=read,
+    )
+    return Found(artifact, inspection)
+
+
+def _near(path: Path) -> str:
+    from difflib import get_close_matches
+
+    if not path.parent.is_dir():
+        return f"The folder {path.parent} does not exist either."
+    near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else ""

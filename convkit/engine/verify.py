@@ -1,0 +1,217 @@
+"""Running artifacts on samples and judging them against the original and the predecessor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convkit.artifact import Artifact
+from convkit.calibration import sample_key
+from convkit.codec import encode
+from convkit.engine.digest import digest_key
+from convkit.engine.session import Samples, Session, Stage
+from convkit.verification import TOLERANCES, SliceAgreement, Verdict, Verification
+
+OUTPUTS_FILE = "outputs.safetensors"
+RANDOM_SAMPLES = 4
+UNKNOWN_DIMENSION = 1
+INTEGER_CEILING = 8
+"""Random integer inputs stay below it: any embedding has that many rows."""
+
+
+def outputs_of(
+    session: Session, artifact: Artifact, samples: Samples, stage: Stage | None = None
+) -> Path | None:
+    """Run an artifact on samples; the outputs' file, or None where no runner exists."""
+    runner = session.registry.runner(artifact.state.format)
+    if runner is None:
+        return None
+    key = digest_key(
+        {
+            "kind": "outputs",
+            "runner": session.implementation_key("runners", runner.name, runner.requirements),
+            "artifact": artifact.digest,
+            "specs": [artifact.inputs, artifact.outputs],
+            "samples": samples.digest,
+            "count": samples.count,
+        }
+    )
+
+    def make(folder: Path) -> Any:
+        arguments = {
+            "artifact": encode(artifact),
+            "inputs": str(samples.path),
+            "output": str(folder / OUTPUTS_FILE),
+            "limit": samples.count,
+            "threads": session.settings.threads,
+        }
+        return session.ask("run", "runners", runner.name, arguments, stage=stage)
+
+    folder, _, _ = session.store.produce(key, make)
+    return folder / OUTPUTS_FILE
+
+
+def verify(
+    session: Session,
+    reference: Artifact,
+    candidate: Artifact,
+    samples: Samples,
+    *,
+    against: str,
+    stage: Stage | None = None,
+) -> Verification:
+    """Judge a candidate by the tolerance of its precision; the verdict is stored."""
+    runners = [session.registry.runner(a.state.format) for a in (reference, candidate)]
+    key = digest_key(
+        {
+            "kind": "verification",
+            "against": against,
+            "reference": [reference.digest, encode(reference.outputs)],
+            "candidate": [candidate.digest, encode(candidate.inputs), encode(candidate.outputs)],
+            "samples": [samples.digest, samples.count],
+            "tolerance": encode(_tolerance(candidate)),
+            "runners": [
+                session.implementation_key("runners", r.name, r.requirements) if r else None
+                for r in runners
+            ],
+        }
+    )
+    from convkit.codec import decode
+
+    def make(_: Path) -> Any:
+        start = time.perf_counter()
+        left = outputs_of(session, reference, samples, stage)
+        right = outputs_of(session, candidate, samples, stage)
+        if left is None or right is None:
+            missing = reference if left is None else candidate
+            problem = f"no installed runner executes {missing.state.format} files"
+            return encode(Verification("unproven", against, problems=(problem,)))
+        slices, problems = _compare(reference, candidate, left, right)
+        verdict, judged = _judge(slices, problems, candidate)
+        return encode(
+            Verification(
+                verdict=verdict,
+                against=against,
+                samples=samples.count,
+                synthetic=samples.synthetic,
+                slices=slices,
+                problems=judged,
+                mapping=_mapping(reference, candidate),
+                seconds=time.perf_counter() - start,
+            )
+        )
+
+    _, document, _ = session.store.produce(key, make)
+    found: Verification = decode(Verification, document)
+    return found
+
+
+def random_samples(session: Session, artifact: Artifact) -> Samples:
+    """Seeded inputs made from the tensor specs, for models that came without data."""
+    seed = session.settings.seed
+    key = digest_key(
+        {"kind": "random", "inputs": encode(artifact.inputs), "seed": seed, "n": RANDOM_SAMPLES}
+    )
+
+    def make(folder: Path) -> Any:
+        write_random(artifact, folder / OUTPUTS_FILE, RANDOM_SAMPLES, seed)
+        return {}
+
+    folder, _, _ = session.store.produce(key, make)
+    return Samples(folder / OUTPUTS_FILE, key, RANDOM_SAMPLES, synthetic=True)
+
+
+def write_random(artifact: Artifact, path: Path, count: int, seed: int) -> None:
+    """Write `count` random samples: floats uniform in 0..1, small integers, fair booleans."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, Any] = {}
+    for sample in range(count):
+        for index, spec in enumerate(artifact.inputs):
+            shape = [d if isinstance(d, int) and d > 0 else UNKNOWN_DIMENSION for d in spec.shape]
+            kind = np.dtype(spec.dtype)
+            values: Any
+            if kind == np.bool_:
+                values = rng.integers(0, 2, shape).astype(np.bool_)
+            elif np.issubdtype(kind, np.integer) and spec.scale is None:
+                values = rng.integers(0, INTEGER_CEILING, shape).astype(kind)
+            else:
+                target = kind if np.issubdtype(kind, np.floating) else np.dtype(np.float32)
+                values = rng.random(shape).astype(target)
+            arrays[sample_key(sample, index)] = values
+    save_file(arrays, path)
+
+
+def load_outputs(path: Path, count: int) -> list[list[Any]]:
+    """Outputs by output index, then sample."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(path)
+    width = len({k.partition("/")[2] for k in arrays})
+    return [[arrays[sample_key(s, i)] for s in range(count)] for i in range(width)]
+
+
+def _compare(
+    reference: Artifact, candidate: Artifact, left: Path, right: Path
+) -> tuple[tuple[SliceAgreement, ...], list[str]]:
+    from convkit.numerics import compare
+
+    count = _count(left)
+    ours, theirs = load_outputs(left, count), load_outputs(right, count)
+    if len(ours) != len(theirs):
+        return (), [f"the original has {len(ours)} outputs, the result {len(theirs)}"]
+    slices: list[SliceAgreement] = []
+    problems: list[str] = []
+    for spec, a, b in zip(reference.outputs, ours, theirs, strict=True):
+        if a[0].shape != b[0].shape:
+            problems.append(f"output {spec.name}: shape {b[0].shape}, the original has {a[0].shape}")
+        elif (a[0].dtype.kind == "f") != (b[0].dtype.kind == "f"):
+            problems.append(f"output {spec.name}: {b[0].dtype}, the original has {a[0].dtype}")
+        else:
+            slices.extend(compare(spec.name, a, b))
+    return tuple(slices), problems
+
+
+def _count(path: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return len({k.partition("/")[0] for k in file.keys()})  # noqa: SIM118 - not a mapping
+
+
+def _judge(
+    slices: Sequence[SliceAgreement], structural: Sequence[str], candidate: Artifact
+) -> tuple[Verdict, tuple[str, ...]]:
+    tolerance = _tolerance(candidate)
+    wrong, weak = list(structural), []
+    for item in slices:
+        name = f"{item.output} {item.part}" if item.part != "all" else item.output
+        if item.non_finite:
+            wrong.append(f"{name}: NaN or infinite values that the original does not have")
+        elif item.collapsed:
+            wrong.append(f"{name}: all values are the same, the original's vary")
+        elif item.sqnr_db < tolerance.floor:
+            wrong.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, at least {tolerance.floor:g} needed")
+        elif item.sqnr_db < tolerance.target:
+            weak.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, {tolerance.target:g} is usual")
+    constant = [s.output for s in slices if s.constant]
+    notes = [f"{n}: constant on the samples, so agreement proves little" for n in constant]
+    if wrong:
+        return "wrong", (*wrong, *weak)
+    if slices and len(constant) == len(slices):
+        return "unproven", tuple(notes)
+    return ("degraded" if weak else "ok"), (*weak, *notes)
+
+
+def _tolerance(artifact: Artifact) -> Any:
+    return TOLERANCES.get(artifact.state.precision, TOLERANCES["int8"])
+
+
+def _mapping(reference: Artifact, candidate: Artifact) -> dict[str, str]:
+    pairs = [*zip(reference.inputs, candidate.inputs, strict=False)]
+    pairs += zip(reference.outputs, candidate.outputs, strict=False)
+    return {a.name: b.name for a, b in pairs}

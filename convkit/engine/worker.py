@@ -1,0 +1,267 @@
+"""The parent's side of a worker: start it, ask it, watch it, kill it.
+
+See `docs/adr/0002-workers.md` for why this is not execnet, loky or multiprocessing.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convkit import errors
+from convkit.errors import ConversionError, ConvkitError, WorkerError
+
+MAIN = Path(__file__).with_name("worker_main.py")
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+MEMORY_POLL_SECONDS = 0.5
+LOG_TAIL_BYTES = 2000
+
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Environment variables of every worker: quiet logs, and no network at run time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may use.
+
+    Attributes:
+        seconds: wall-clock time, None for no limit.
+        megabytes: resident memory of the worker and its children, None for no limit.
+    """
+
+    seconds: float | None = None
+    megabytes: int | None = None
+
+
+class Worker:
+    """One interpreter, kept alive over many requests."""
+
+    def __init__(
+        self, python: Path, packages: Mapping[str, str], sys_path: Sequence[str], log: Path
+    ) -> None:
+        """Start it.
+
+        Args:
+            python: the interpreter.
+            packages: package name to folder, importable there whatever its own path is.
+            sys_path: put before the interpreter's own path; empty for isolated environments.
+            log: where output goes between requests.
+        """
+        self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._numbers = itertools.count()
+        self._log = log
+        setup = {
+            "parent": os.getpid(),
+            "packages": dict(packages),
+            "sys_path": list(sys_path),
+            "log": str(log),
+        }
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self._process = subprocess.Popen(
+            [str(python), "-s", str(MAIN), json.dumps(setup)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log.open("ab"),
+            env={**environment, **QUIET},
+            start_new_session=True,
+            encoding="utf-8",
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        self._ready = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its group's."""
+        return self._process.pid
+
+    def request(
+        self,
+        op: str,
+        arguments: Mapping[str, Any],
+        *,
+        log: Path | None = None,
+        limits: Limits = Limits(),
+        progress: Callable[[str, float | None], None] = lambda phase, fraction: None,
+    ) -> Any:
+        """Ask and wait for the answer.
+
+        Raises:
+            ConvkitError: what the operation raised there, with its hint.
+            WorkerError: the process crashed, hung or took too much memory. It is then gone.
+        """
+        if not self._ready:
+            self._await(None, START_SECONDS, None, progress)
+            self._ready = True
+        number = next(self._numbers)
+        message = {
+            "id": number,
+            "op": op,
+            "arguments": dict(arguments),
+            "log": str(log or self._log),
+        }
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+            return self._await(number, limits.seconds, limits.megabytes, progress, log)
+        except OSError as error:
+            raise self._crashed(log) from error
+        except BaseException as error:
+            if not isinstance(error, ConvkitError):  # Ctrl-C among them
+                self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End the process and everything that it started."""
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                try:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            else:
+                self._process.kill()
+        self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                self._messages.put(json.loads(line))
+            except ValueError:
+                break  # the channel is broken: treated as a crash
+        self._messages.put(None)
+
+    def _await(
+        self,
+        number: int | None,
+        seconds: float | None,
+        megabytes: int | None,
+        progress: Callable[[str, float | None], None],
+        log: Path | None = None,
+    ) -> Any:
+        start = last_look = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if seconds is not None and now - start > seconds:
+                self.kill()
+                raise WorkerError(
+                    f"the worker did not finish within {seconds:g} s and was stopped",
+                    hint="Raise the limit with --timeout. " + self._log_hint(log),
+                )
+            if megabytes is not None and now - last_look > MEMORY_POLL_SECONDS:
+                last_look = now
+                used = self._resident_megabytes()
+                if used > megabytes:
+                    self.kill()
+                    raise WorkerError(
+                        f"the worker used {used} MB of memory; {megabytes} MB are allowed",
+                        hint="Raise the limit with --memory-limit. " + self._log_hint(log),
+                    )
+            try:
+                message = self._messages.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if message is None:
+                raise self._crashed(log)
+            if message["kind"] == "ready" and number is None:
+                return message
+            if message.get("id") != number:
+                continue
+            if message["kind"] == "progress":
+                progress(message["phase"], message["fraction"])
+            elif message["kind"] == "result":
+                return message["result"]
+            elif message["kind"] == "error":
+                raise _revive(message["error"], self._log_hint(log))
+
+    def _resident_megabytes(self) -> int:
+        import psutil
+
+        try:
+            process = psutil.Process(self._process.pid)
+            family = [process, *process.children(recursive=True)]
+            return int(sum(p.memory_info().rss for p in family if p.is_running()) / 1e6)
+        except psutil.Error:
+            return 0
+
+    def _crashed(self, log: Path | None) -> WorkerError:
+        self.kill()
+        code = self._process.returncode
+        how = f"exit code {code}"
+        if code < 0:
+            try:
+                how = signal.Signals(-code).name
+            except ValueError:
+                how = f"signal {-code}"
+        reason = f"the worker crashed ({how})"
+        if code == -signal.SIGKILL:
+            reason += "; the system may have run out of memory"
+        tail = self._tail(log)
+        return WorkerError(reason, hint=(f"Last output: {tail}. " if tail else "") + self._log_hint(log))
+
+    def _log_hint(self, log: Path | None) -> str:
+        return f"Full log: {log or self._log}"
+
+    def _tail(self, log: Path | None) -> str:
+        try:
+            with (log or self._log).open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1][:300] if lines else ""
+
+
+class RemoteTraceback(Exception):
+    """Carries the worker's traceback as the cause of an error, for `--debug`."""
+
+
+def _revive(error: Mapping[str, Any], log_hint: str) -> ConvkitError:
+    """The worker's exception as one of ours."""
+    cls = getattr(errors, error["type"], None) if error["module"] == "convkit.errors" else None
+    revived: ConvkitError
+    if isinstance(cls, type) and issubclass(cls, ConvkitError):
+        revived = cls(error["message"], hint=error["hint"])
+        if error["cause"]:
+            revived.detail = error["cause"]
+    elif error["errno"] in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        revived = errors.PublishError(
+            "no space is left on the disk", hint="Free some space or set CONVKIT_CACHE."
+        )
+    else:
+        first = (error["message"].strip().splitlines() or [""])[0][:300]
+        kind = error["type"]
+        revived = ConversionError(f"{kind}: {first}" if first else kind, hint=log_hint)
+    revived.__cause__ = RemoteTraceback("\n" + error["traceback"])
+    return revived
+
+
+def main_interpreter() -> Path:
+    """The interpreter that runs this process."""
+    return Path(sys.executable)

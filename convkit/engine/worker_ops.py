@@ -1,0 +1,165 @@
+"""What a worker can be asked to do. Imported inside workers only; standard library at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from convkit.artifact import Artifact, ReadOptions
+from convkit.calibration import CalibrationData, sample_key
+from convkit.codec import decode, encode
+from convkit.errors import PluginError
+from convkit.plugin.protocols import HopContext
+from convkit.quant import QuantRecipe
+
+Progress = Callable[[str, float | None], None]
+
+
+def op_convert(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Run one hop; answers the artifact that the converter describes."""
+    converter = _implementation(arguments)
+    context = HopContext(
+        workdir=Path(arguments["workdir"]),
+        progress=progress,
+        calibration=decode(CalibrationData | None, arguments["calibration"]),
+        recipe=decode(QuantRecipe | None, arguments["recipe"]),
+        seed=arguments["seed"],
+        threads=arguments["threads"],
+    )
+    artifact = decode(Artifact, arguments["artifact"])
+    output = Path(arguments["output"])
+    return encode(converter.convert(artifact, output, arguments["options"], context))
+
+
+def op_inspect(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Read a file and say what it is."""
+    inspector = _implementation(arguments)
+    read = decode(ReadOptions, arguments["read"])
+    return encode(inspector.inspect(Path(arguments["path"]), read))
+
+
+def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Run an artifact over samples; answers the count and the seconds spent in inference."""
+    import time
+
+    artifact = decode(Artifact, arguments["artifact"])
+    session = _implementation(arguments).open(artifact, arguments["threads"])
+    writer = _SampleWriter()
+    seconds = 0.0
+    limit = arguments["limit"]
+    for number, sample in enumerate(_samples(Path(arguments["inputs"]), limit)):
+        cast = [_cast(value, spec.dtype) for value, spec in zip(sample, artifact.inputs, strict=True)]
+        start = time.perf_counter()
+        outputs = session.run(cast)
+        seconds += time.perf_counter() - start
+        writer.add(number, outputs)
+        progress(f"sample {number + 1}", None)
+    writer.save(Path(arguments["output"]))
+    return {"samples": writer.count, "seconds": seconds}
+
+
+def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Read calibration data through its source into one safetensors file."""
+    from convkit.arrays import drain
+
+    source = _implementation(arguments)
+    artifact = decode(Artifact, arguments["artifact"])
+    samples = source.read(
+        Path(arguments["path"]),
+        artifact,
+        arguments["overrides"],
+        arguments["limit"],
+        arguments["seed"],
+    )
+    output = Path(arguments["output"])
+    return {"count": drain(samples, artifact, output, arguments["limit"], arguments["seed"])}
+
+
+def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Pre-process a metric's data set into one safetensors file."""
+    metric = _implementation(arguments)
+    artifact = decode(Artifact, arguments["artifact"])
+    writer = _SampleWriter()
+    for number, sample in enumerate(
+        metric.inputs(Path(arguments["data"]), artifact, arguments["limit"])
+    ):
+        writer.add(number, sample)
+    writer.save(Path(arguments["output"]))
+    return {"count": writer.count}
+
+
+def op_metric_score(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Score the outputs of one model."""
+    metric = _implementation(arguments)
+    outputs = _samples(Path(arguments["outputs"]), None)
+    return encode(metric.score(Path(arguments["data"]), outputs, arguments["limit"]))
+
+
+def op_metric_picture(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Draw models side by side; answers whether the metric has a picture."""
+    metric = _implementation(arguments)
+    outputs = {
+        title: list(_samples(Path(path), arguments["limit"]))
+        for title, path in arguments["outputs"].items()
+    }
+    return metric.picture(Path(arguments["data"]), outputs, Path(arguments["path"]))
+
+
+def op_load(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Import modules ahead of their use."""
+    for name in arguments["modules"]:
+        import_module(name)
+    return {}
+
+
+def _implementation(arguments: Mapping[str, Any]) -> Any:
+    """Find the implementation by asking its plugin again, in this interpreter."""
+    target, kind, name = arguments["plugin"], arguments["kind"], arguments["name"]
+    module, _, attribute = target.partition(":")
+    plugin: Any = import_module(module)
+    for part in attribute.split(".") if attribute else ():
+        plugin = getattr(plugin, part)
+    for thing in getattr(plugin, f"convkit_{kind}")():
+        if thing.name == name:
+            return thing
+    raise PluginError(f"plugin {target} offers no {name} among its {kind} in this environment")
+
+
+def _samples(path: Path, limit: int | None) -> Iterator[Sequence[Any]]:
+    """Samples of a safetensors file, in order, one at a time."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        keys: dict[int, list[int]] = {}
+        for key in file.keys():  # noqa: SIM118 - not a mapping
+            sample, _, tensor = key.partition("/")
+            keys.setdefault(int(sample), []).append(int(tensor))
+        for sample in sorted(keys)[:limit]:
+            yield [file.get_tensor(sample_key(sample, t)) for t in sorted(keys[sample])]
+
+
+def _cast(value: Any, dtype: str) -> Any:
+    """Cast where the file's own input type is another than the original's (int64 to int32)."""
+    return value if str(value.dtype) == dtype else value.astype(dtype)
+
+
+class _SampleWriter:
+    """Collects samples and writes them as one safetensors file."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Any] = {}
+        self.count = 0
+
+    def add(self, number: int, arrays: Sequence[Any]) -> None:
+        import numpy as np
+
+        for index, array in enumerate(arrays):
+            self._arrays[sample_key(number, index)] = np.ascontiguousarray(array)
+        self.count += 1
+
+    def save(self, path: Path) -> None:
+        from safetensors.numpy import save_file
+
+        save_file(self._arrays, path)

@@ -1,0 +1,1 @@
+"""ONNX to TensorFlow SavedModel by onnx-tf, which lives in an environment of its own."""

@@ -1,0 +1,1 @@
+"""PyTorch plugin of convkit: reads torch models safely and exports them to ONNX."""

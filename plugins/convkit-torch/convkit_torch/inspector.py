@@ -1,0 +1,160 @@
+"""`torch.inspect`: what a torch file is, without running code that is inside it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convkit.errors import InputError
+from convkit.plugin import Inspection, ReadOptions, State, TensorSpec
+from convkit_torch import container
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True)
+class TorchInspector:
+    """Reads torch.export archives, TorchScript, state dicts and pickled modules."""
+
+    name: str = "torch.inspect"
+    format: str = "torch"
+    requirements: tuple[str, ...] = ("torch",)
+
+    def inspect(self, path: Path, read: ReadOptions) -> Inspection:
+        """Read the file.
+
+        Raises:
+            InputError: truncated, damaged, or not a torch file.
+            UnsafeError: pickled entries, or texts that torch would evaluate, without `read.trust`.
+            UsageError: a state dict without `read.factory`; TorchScript, a pickled module or a
+                factory without example inputs where `read.shapes` is empty.
+            ConversionError: torch.export cannot capture the module.
+        """
+        from convkit_torch import reading
+
+        kind = reading.container_of(path)
+        if kind == container.TORCHSCRIPT:
+            return _inspect_script(path, read)
+        program = reading.load_program(path, read)
+        # A pickled module and a state dict are both "not yet exported" for the planner.
+        shown = "pt2" if kind in (container.PT2, container.PT2_OLD) else "state-dict"
+        return _inspect_program(program, shown)
+
+
+def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
+    from convkit_torch.digest import program_digest
+    from convkit_torch.layers import op_type, program_layers
+    from convkit_torch.signature import is_dynamic, program_specs
+
+    import torch
+
+    inputs, outputs = program_specs(program)
+    if not outputs:
+        raise InputError("the program returns no tensor")
+    tensors = {**program.state_dict, **program.constants}
+    operators = Counter(
+        op_type(node.target)
+        for module in program.graph_module.modules()
+        if isinstance(module, torch.fx.GraphModule)
+        for node in module.graph.nodes
+        if node.op == "call_function"
+    )
+    return Inspection(
+        state=State("torch", _precision(tensors.values())),
+        inputs=inputs,
+        outputs=outputs,
+        digest=program_digest(program),
+        operators=dict(sorted(operators.items())),
+        parameter_bytes=_parameter_bytes(tensors),
+        layers=program_layers(program),
+        traits={"container": shown, "dynamic": is_dynamic((*inputs, *outputs))},
+        producer="torch.export",
+    )
+
+
+def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
+    import torch
+
+    from convkit_torch import reading
+    from convkit_torch.signature import dtype_name
+
+    if not read.trust:
+        reading.check_script(path)
+    module = reading.load_script(path)
+    inputs = reading.script_inputs(module, read)
+    examples = reading.example_tensors([spec.name for spec in inputs], read)
+    try:
+        with torch.no_grad():
+            results = reading.flat_tensors(module(*examples))
+    except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
+        from convkit.errors import UsageError
+
+        raise UsageError(
+            f"{path.name} cannot run on inputs of these shapes: {reading.first_line(exc)}",
+            hint="Check --shape and --dtype.",
+        ) from exc
+    tensors = dict(module.state_dict())
+    kinds = Counter(
+        node.kind().replace("::", ".")
+        for node in module.inlined_graph.nodes()
+        if not node.kind().startswith("prim::")
+    )
+    return Inspection(
+        state=State("torch", _precision(tensors.values())),
+        inputs=inputs,
+        outputs=tuple(
+            TensorSpec(f"output_{i}", tuple(t.shape), dtype_name(t.dtype))
+            for i, t in enumerate(results)
+        ),
+        digest=_script_digest(path, inputs),
+        operators=dict(sorted(kinds.items())),
+        parameter_bytes=_parameter_bytes(tensors),
+        traits={"container": "torchscript", "dynamic": False},
+        producer="torch.jit",
+    )
+
+
+def _script_digest(path: Path, inputs: Iterable[TensorSpec]) -> str:
+    """sha256 over code, pickles and tensors of the archive, debug information left out."""
+    import zipfile
+
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        members = {name.partition("/")[2]: name for name in archive.namelist()}
+        for inner in sorted(members):
+            if re.match(r"code/.*\.py$|(data|constants)(\.pkl$|/)", inner):
+                digest.update(f"{inner}\n".encode())
+                digest.update(hashlib.sha256(archive.read(members[inner])).digest())
+    # The same file read at another shape converts to another model.
+    digest.update(repr([(s.name, s.shape, s.dtype) for s in inputs]).encode())
+    return digest.hexdigest()
+
+
+def _precision(tensors: Iterable[torch.Tensor]) -> str:
+    import torch
+
+    floats = Counter[Any]()
+    for tensor in tensors:
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+            floats[tensor.dtype] += tensor.numel()
+    half = floats[torch.float16] + floats[torch.bfloat16]
+    return "fp16" if half > sum(floats.values()) - half else "fp32"
+
+
+def _parameter_bytes(tensors: Mapping[str, Any]) -> dict[str, int]:
+    import torch
+
+    from convkit_torch.signature import dtype_name
+
+    sizes = Counter[str]()
+    for tensor in tensors.values():
+        if isinstance(tensor, torch.Tensor):
+            sizes[dtype_name(tensor.dtype)] += tensor.numel() * tensor.element_size()
+    return dict(sorted(sizes.items()))

@@ -1,0 +1,85 @@
+"""Layers of an exported program: one per graph node that computes something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from convkit.plugin import LayerInfo
+from convkit_torch.signature import dtype_name
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+def program_layers(program: ExportedProgram) -> tuple[LayerInfo, ...]:
+    """Layers in execution order; symbolic dimensions count as 1 in multiply-accumulates."""
+    constants = {
+        spec.arg.name
+        for spec in program.graph_signature.input_specs
+        if spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR")
+    }
+    return tuple(
+        _layer(node, constants) for node in program.graph.nodes if node.op == "call_function"
+    )
+
+
+def _layer(node: Any, constants: set[str]) -> LayerInfo:
+    operands = [n for n in node.all_input_nodes if n.name in constants]
+    stack = node.meta.get("nn_module_stack") or {}
+    value = next(_leaves(node), None)
+    return LayerInfo(
+        name=node.name,
+        op_type=op_type(node.target),
+        inputs=tuple(n.name for n in node.all_input_nodes if n.name not in constants),
+        outputs=(node.name,),
+        macs=_macs(node),
+        parameter_count=sum(_count(n.meta["val"].shape) for n in operands),
+        compute=dtype_name(value.dtype) if value is not None else "",
+        scope=str(list(stack.values())[-1][0]) if stack else "",
+    )
+
+
+def op_type(target: Any) -> str:
+    """`aten.conv2d` for the overload `aten.conv2d.default`; a plain function's own name."""
+    import torch
+
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target.overloadpacket)
+    return str(getattr(target, "__name__", target))
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    import torch
+    from torch.utils import _pytree as pytree
+
+    for leaf in pytree.tree_leaves(node.meta.get("val")):
+        if isinstance(leaf, torch.Tensor):
+            yield leaf
+
+
+def _count(shape: Any) -> int:
+    return prod(d if isinstance(d, int) else 1 for d in shape)
+
+
+def _macs(node: Any) -> int:
+    """Multiply-accumulates from the fake tensors' shapes."""
+    kind = op_type(node.target).removeprefix("aten.")
+    shapes = [a.meta["val"].shape if hasattr(a, "meta") else () for a in node.args[:3]]
+    out = next(_leaves(node), None)
+    if out is None or not all(hasattr(s, "__len__") for s in shapes):
+        return 0
+    result = _count(out.shape)
+    if kind.startswith("conv_transpose"):
+        return _count(shapes[0]) * _count(shapes[1][1:])
+    if kind.startswith("conv"):
+        return result * _count(shapes[1][1:])
+    if kind in ("linear", "mm", "bmm", "matmul") and shapes[0]:
+        return result * _count(shapes[0][-1:])
+    if kind == "addmm":
+        return result * _count(shapes[1][-1:])
+    if kind == "scaled_dot_product_attention":
+        query, key, value = shapes
+        return _count(query[:-1]) * _count(key[-2:-1]) * (_count(query[-1:]) + _count(value[-1:]))
+    return 0

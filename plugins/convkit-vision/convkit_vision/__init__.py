@@ -1,0 +1,1 @@
+"""convkit-vision: images as calibration data, and metrics on labelled images."""
