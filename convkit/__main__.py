@@ -1,0 +1,5 @@
+"""`python -m convkit`."""
+
+from convkit.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""`convkit convert`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.terminal import Terminal
+from convkit.errors import UsageError
+
+TRANSFORM_HELP = {
+    "resize": "Height and width that images are resized to, as 160x160.",
+    "interpolation": "nearest, bilinear, bicubic, lanczos or area.",
+    "mode": "stretch, letterbox or center-crop.",
+    "range": "Range that pixel values are mapped onto, as 0,1.",
+    "mean": "Mean per channel, subtracted after the range mapping.",
+    "std": "Standard deviation per channel, divided by.",
+    "channels": "RGB, BGR or gray.",
+    "layout": "NCHW or NHWC.",
+}
+
+
+def _with_transform(function: Any) -> Any:
+    for name, text in TRANSFORM_HELP.items():
+        function = click.option(f"--image-{name}", f"image_{name}", help=text)(function)
+    return function
+
+
+@click.command(name="convert")
+@click.argument("model", required=False)
+@click.option("--from", "source", metavar="FORMAT", help="Source format; detected from MODEL.")
+@click.option(
+    "--to", "targets", multiple=True, required=True, metavar="FORMAT[-PRECISION]",
+    help="Target; may be given several times.",
+)
+@click.option("-o", "--output", default=".", metavar="DIR", help="Folder for the outputs.")
+@click.option("--calibration", metavar="PATH", help="Images, .npz, .npy or .safetensors.")
+@click.option("--calibration-limit", type=int, metavar="N", help="Use at most N samples.")
+@click.option("--synthetic-calibration", is_flag=True, help="Random numbers (proves nothing).")
+@_with_transform
+@click.option("--data", metavar="DIR", help="Labelled data to score the original and results on.")
+@click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
+@click.option(
+    "--keep-float", type=click.Choice(["auto", "none"]), default="auto", show_default=True,
+    help="auto: measure what must stay in float; none: everything in integers.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
+@click.option("--no-reroute", is_flag=True, help="Stop at the first hop that fails.")
+@click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--threads", type=int, default=0, help="Threads of tools and runtimes; 0: theirs.")
+@click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds per hop.")
+@click.option("--memory-limit", type=int, metavar="MB", help="Resident memory per worker.")
+@with_steering
+@with_reading
+@with_terminal
+def command(
+    terminal: Terminal, model: str | None, source: str | None, targets: tuple[str, ...], **flags: Any
+) -> None:
+    """Convert MODEL to one or several targets, verified after every hop.
+
+    Without MODEL the bundled sample is converted.
+    """
+    from convkit.api import convert
+    from convkit.cli.progress import ProgressView
+    from convkit.cli.summary import show
+    from convkit.engine.session import Settings
+    from convkit.engine.worker import Limits
+
+    given = _Given(model, None, flags["calibration"], flags["data"], flags["metric"])
+    if model is None:
+        given = _sample(terminal, source, flags)
+    if (given.data is None) != (given.metric is None):
+        raise UsageError("--data and --metric go together")
+    with ProgressView(terminal) as view:
+        result = convert(
+            given.model,
+            to=targets,
+            source=source,
+            name=given.name,
+            output_dir=flags["output"],
+            calibration=given.calibration,
+            calibration_limit=flags["calibration_limit"],
+            transform={n: v for n in TRANSFORM_HELP if (v := flags[f"image_{n}"]) is not None},
+            synthetic_calibration=flags["synthetic_calibration"],
+            data=given.data,
+            metric=given.metric,
+            steering=steering(flags["via"], flags["avoid"], flags["converters"], flags["options"]),
+            settings=Settings(
+                verify=not flags["no_verify"],
+                reroute=not flags["no_reroute"],
+                keep_float=flags["keep_float"],
+                seed=flags["seed"],
+                threads=flags["threads"],
+            ),
+            limits=Limits(flags["timeout"], flags["memory_limit"]),
+            read=reading(flags["trust"], flags["factory"], flags["shapes"]),
+            overwrite=flags["overwrite"],
+            listener=view,
+        )
+    show(terminal, result)
+    terminal.document(result.to_json())
+
+
+class _Given:
+    """What is converted and with which data."""
+
+    def __init__(
+        self,
+        model: Any,
+        name: str | None,
+        calibration: Any,
+        data: Any,
+        metric: str | None,
+    ) -> None:
+        self.model, self.name, self.calibration = model, name, calibration
+        self.data, self.metric = data, metric
+
+
+def _sample(terminal: Terminal, source: str | None, flags: dict[str, Any]) -> _Given:
+    """The bundled sample stands in for a model; this must not go unnoticed."""
+    from convkit.plugin.manager import PluginManager
+    from convkit.plugin.registry import build_registry
+
+    samples = build_registry(PluginManager.discover()).samples
+    if not samples:
+        raise UsageError(
+            "no MODEL was given, and no plugin with a bundled sample is installed",
+            hint="Give a model file, or install plugins/convkit-samples.",
+        )
+    sample = next(iter(samples.values()))
+    rule = "*" * 78
+    terminal.say(rule)
+    terminal.say(f"* No MODEL was given: converting the BUNDLED SAMPLE {sample.name}")
+    terminal.say(f"* {sample.title}")
+    terminal.say("* Its own calibration and validation data are used. Give a MODEL to convert yours.")
+    terminal.say(rule)
+    folder: Path = sample.folder
+    return _Given(
+        folder / sample.model,
+        sample.name,
+        flags["calibration"] or (folder / sample.calibration if sample.calibration else None),
+        flags["data"] or (folder / sample.validation if sample.validation else None),
+        flags["metric"] or sample.metric or None,
+    )

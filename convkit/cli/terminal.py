@@ -1,0 +1,112 @@
+"""The one owner of stdout and stderr.
+
+stdout carries the document of `--json` and nothing else; people read stderr. rich is imported only
+where something moves or is coloured: listing commands must start fast.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from convkit.errors import ConvkitError, ExitCode
+
+
+class Terminal:
+    """What a command says, and how loudly.
+
+    Attributes:
+        verbosity: -1 quiet (errors only), 0 normal, 1 verbose.
+    """
+
+    def __init__(self, *, as_json: bool = False, verbosity: int = 0, debug: bool = False) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self.debug = debug
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person watches: progress may move."""
+        return sys.stderr.isatty() and self.verbosity >= 0 and os.environ.get("TERM") != "dumb"
+
+    @property
+    def coloured(self) -> bool:
+        """Whether colours are welcome."""
+        return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, text: str = "") -> None:
+        """A line for people."""
+        if self.verbosity >= 0:
+            print(text, file=sys.stderr)
+
+    def detail(self, text: str) -> None:
+        """A line for people who asked for more."""
+        if self.verbosity > 0:
+            print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """A line that stands out."""
+        self.say(self._paint("33", "warning: ") + text)
+
+    def document(self, document: Any) -> None:
+        """The machine-readable answer, if it was asked for."""
+        if self.as_json:
+            print(json.dumps(document, indent=1), flush=True)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+        """Columns aligned by spaces; `right` lists the right-aligned ones."""
+        lines = [list(header), *[list(r) for r in rows]]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        for number, line in enumerate(lines):
+            cells = [
+                cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            text = "  ".join(cells).rstrip()
+            self.say(self._paint("1", text) if number == 0 else text)
+
+    def error(self, message: str, hint: str, code: int) -> None:
+        """An error: always shown, as JSON too if that was asked for."""
+        print(self._paint("31", "error: ") + message, file=sys.stderr)
+        if hint:
+            print(f"hint: {hint}", file=sys.stderr)
+        self.document({"error": {"message": message, "hint": hint, "exit_code": int(code)}})
+
+    def failure(self, error: ConvkitError) -> None:
+        """An error of the tree, with what the tool itself said."""
+        if self.debug:
+            self.traceback(error)
+        message = error.message
+        if error.detail and error.detail not in message:
+            first = error.detail.strip().splitlines()[0][:300]
+            message = f"{message} ({first})"
+        self.error(message, error.hint, ExitCode(error.exit_code))
+
+    def traceback(self, error: BaseException) -> None:
+        """The whole story, for --debug."""
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.coloured else text
+
+
+def human_bytes(count: int) -> str:
+    """`1.83 MB`, decimal units."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """`0.42 s`, `12.3 s`, `3 min 05 s`."""
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
