@@ -9,12 +9,14 @@ from typing import Any
 
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_file, digest_files, digest_key
+from convkit.engine.publish import publish_file
 from convkit.engine.session import Found, Samples, Session
 from convkit.engine.verify import outputs_of
 from convkit.errors import UsageError
 from convkit.plugin.protocols import Metric, MetricResult
 
 INPUTS_FILE = "inputs.safetensors"
+PICTURE_FILE = "picture.png"
 PICTURE_SAMPLES = 4
 
 
@@ -72,20 +74,23 @@ class Evaluator:
 
     def picture(self, scored: Mapping[str, Scored], path: Path) -> bool:
         """Draw a few samples, one column per model; False where the metric has no picture."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return bool(
-            self._session.ask(
-                "metric_picture",
-                "metrics",
-                self._metric.name,
-                {
-                    "data": str(self._data),
-                    "outputs": {title: str(s.outputs) for title, s in scored.items()},
-                    "path": str(path),
-                    "limit": PICTURE_SAMPLES,
-                },
-            )
-        )
+        session, metric = self._session, self._metric
+        outputs = {title: str(s.outputs) for title, s in scored.items()}
+        key = digest_key({"kind": "picture", "outputs": outputs, **self._identity()})
+
+        def make(folder: Path) -> Any:
+            arguments = {
+                "data": str(self._data),
+                "outputs": outputs,
+                "path": str(folder / PICTURE_FILE),
+                "limit": PICTURE_SAMPLES,
+            }
+            return session.ask("metric_picture", "metrics", metric.name, arguments)
+
+        folder, drawn, _ = session.store.produce(key, make)
+        if drawn:
+            publish_file(folder / PICTURE_FILE, path)
+        return bool(drawn)
 
     def _identity(self) -> dict[str, Any]:
         metric = self._metric

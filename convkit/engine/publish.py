@@ -83,6 +83,17 @@ def publish(artifact: Artifact, manifest: Manifest, path: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def publish_file(source: Path, path: Path) -> None:
+    """Copy a report's file into place, whole or not at all.
+
+    Raises:
+        PublishError: no space or no permission.
+    """
+    with _errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _place(source, path)
+
+
 def _side_files(path: Path) -> list[Path]:
     """Files that belong to a single-file artifact, such as external data."""
     if path.is_dir():

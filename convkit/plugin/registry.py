@@ -111,13 +111,10 @@ def build_registry(manager: PluginManager) -> Registry:
 
         return check
 
-    def check_format(thing: Any) -> str:
-        return "" if isinstance(thing, Format) and thing.id else f"{thing!r} is no Format"
-
     def check_sample(thing: Any) -> str:
         return "" if isinstance(thing, Sample) and thing.name else f"{thing!r} is no Sample"
 
-    formats = collect("convkit_formats", "formats", lambda f: f.id, check_format)
+    formats = collect("convkit_formats", "formats", lambda f: f.id, _format_fault)
     converter_shape = shaped(Converter, "name")
 
     def check_converter(thing: Any) -> str:
@@ -151,6 +148,20 @@ def build_registry(manager: PluginManager) -> Registry:
         samples=MappingProxyType(samples),
         owners=MappingProxyType(owners),
     )
+
+
+def formats_of(manager: PluginManager) -> tuple[Format, ...]:
+    """The formats alone, by id: all that some commands need, at a fraction of the cost."""
+    found: dict[str, Format] = {}
+    for _, answer in manager.call("convkit_formats"):
+        for thing in answer:
+            if not _format_fault(thing):
+                found.setdefault(thing.id, thing)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _format_fault(thing: Any) -> str:
+    return "" if isinstance(thing, Format) and thing.id else f"{thing!r} is no Format"
 
 
 def _members(protocol: type) -> list[str]:

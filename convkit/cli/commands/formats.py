@@ -13,10 +13,9 @@ from convkit.cli.terminal import Terminal
 def command(terminal: Terminal) -> None:
     """List formats, their precisions and suffixes."""
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import build_registry
+    from convkit.plugin.registry import formats_of
 
-    registry = build_registry(PluginManager.discover())
-    formats = sorted(registry.formats.values(), key=lambda f: f.id)
+    formats = formats_of(PluginManager.discover())
     terminal.table(
         ("format", "precisions", "on disk", "what"),
         [

@@ -1,0 +1,25 @@
+"""Hooks: the bundled samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convkit.plugin import Sample, hookimpl
+
+DATA = Path(__file__).with_name("data")
+
+
+@hookimpl
+def convkit_samples() -> tuple[Sample, ...]:
+    """`digits-yolo`: a trained detector with calibration and labelled validation images."""
+    return (
+        Sample(
+            name="digits-yolo",
+            title="digits-yolo, a trained YOLO-style detector of handwritten digits",
+            folder=DATA / "digits-yolo",
+            model="model.pt2",
+            calibration="calibration",
+            validation="validation",
+            metric="coco-map",
+        ),
+    )
