@@ -7,18 +7,37 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convkit.api import ConversionResult, convert, inspect, plan
+    from convkit.api import Steering, convert, inspect, plan
+    from convkit.artifact import ReadOptions
+    from convkit.engine.session import Settings
+    from convkit.engine.worker import Limits
     from convkit.errors import ConvkitError
-
-__all__ = ["ConversionResult", "ConvkitError", "__version__", "convert", "inspect", "plan"]
+    from convkit.results import ConversionResult
 
 _HOMES = {
-    "ConversionResult": "convkit.api",
+    "ConversionResult": "convkit.results",
     "ConvkitError": "convkit.errors",
+    "Limits": "convkit.engine.worker",
+    "ReadOptions": "convkit.artifact",
+    "Settings": "convkit.engine.session",
+    "Steering": "convkit.api",
     "convert": "convkit.api",
     "inspect": "convkit.api",
     "plan": "convkit.api",
 }
+
+__all__ = [
+    "ConversionResult",
+    "ConvkitError",
+    "Limits",
+    "ReadOptions",
+    "Settings",
+    "Steering",
+    "__version__",
+    "convert",
+    "inspect",
+    "plan",
+]
 
 
 def __getattr__(name: str) -> Any:

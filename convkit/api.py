@@ -91,13 +91,20 @@ class Kit:
             options=resolve_options(steering.options, self.registry),
         )
 
+    def format_of(self, path: Path, stated: str | None) -> str:
+        """The format of a source file; see `convkit.engine.sources.format_of`."""
+        return format_of(self.manager, self.registry.formats, path, stated)
+
     def state(self, text: str) -> State:
         """Parse `tflite-int8`."""
         return State.parse(text, self.registry.formats.values())
 
     @contextmanager
     def session(
-        self, listener: Listener = silent, settings: Settings | None = None, limits: Limits | None = None
+        self,
+        listener: Listener = silent,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
     ) -> Iterator[Session]:
         """A run: its workers are gone afterwards."""
         store = Store(self.cache)
@@ -140,7 +147,7 @@ def plan(
         with kit.session() as session:
             path = Path(model)
             stated = kit.state(source).format if source else None
-            found = load(session, path, format_of(kit.manager, path, stated), read)
+            found = load(session, path, kit.format_of(path, stated), read)
         start, traits = found.state, found.artifact.traits
     elif source is not None:
         start, traits = kit.state(source), {}
@@ -165,7 +172,7 @@ def inspect(
     kit = Kit(plugins)
     path = Path(model)
     stated = kit.state(source).format if source else None
-    format_id = format_of(kit.manager, path, stated)
+    format_id = kit.format_of(path, stated)
     with kit.session(listener) as session:
         return load(session, path, format_id, read).inspection
 
@@ -227,7 +234,7 @@ def convert(
     with kit.session(listener, settings, limits) as session, session.store.scratch() as scratch:
         stated = kit.state(source).format if source else None
         path = _source_path(session, model, example_inputs, scratch)
-        format_id = format_of(kit.manager, path, stated)
+        format_id = kit.format_of(path, stated)
         folder, stem = Path(output_dir), name or path.stem
         places = {s: _place(kit, session, folder, stem, s, path, overwrite) for s in states}
         found = load(session, path, format_id, read)
@@ -239,7 +246,7 @@ def convert(
             )
 
         plans = {s: replan(s, {}) for s in states}
-        _check_calibration(session, plans, request)
+        _check_plans(session, plans, request)
         drained = collect(session, request, found.artifact)
         samples = None
         if settings.verify:
@@ -252,7 +259,9 @@ def convert(
         outcomes = {s: executor.reach(s) for s in states}
         board = _score(session, found, outcomes, data, metric, folder, stem)
         outputs = tuple(
-            _publish(session, found, f"{stem}{path.suffix}", s, outcomes[s], drained, places[s], board)
+            _publish(
+                session, found, f"{stem}{path.suffix}", s, outcomes[s], drained, places[s], board
+            )
             for s in states
         )
     rejected = tuple(dict.fromkeys(r for p in plans.values() for r in p.rejections))
@@ -297,10 +306,13 @@ def _place(
     return place
 
 
-def _check_calibration(
+def _check_plans(
     session: Session, plans: Mapping[State, Plan], request: CalibrationRequest
 ) -> None:
+    """Stop before any work where a target cannot be reached, or not without more data."""
     for state, found in plans.items():
+        if state == found.source:
+            raise UsageError(f"the model is {state} already")
         steps = require_path(found).steps
         needs = any(session.registry.converters[s.converter].needs_calibration for s in steps)
         if needs and request.data is None and not request.synthetic:
@@ -322,7 +334,9 @@ def _score(
         raise UsageError("--data and --metric go together")
     from convkit.engine.scoreboard import scoreboard
 
-    return scoreboard(session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png")
+    return scoreboard(
+        session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png"
+    )
 
 
 def _publish(

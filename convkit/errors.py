@@ -1,4 +1,4 @@
-"""The error tree: what went wrong, what the user can do, and the exit code that says so to a script."""
+"""The error tree: what went wrong, what to do about it, and the exit code for scripts."""
 
 from __future__ import annotations
 

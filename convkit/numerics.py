@@ -5,6 +5,7 @@ numpy is imported inside the functions: the command line must start without it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,9 +82,7 @@ def kinds(samples: Sequence[Any]) -> tuple[Slice, ...]:
         cuts = _cuts(rows)
         if cuts and len(cuts) < MAX_SLICES and (len(best) == 1 or len(cuts) + 1 < len(best)):
             edges = [0, *cuts, size]
-            best = tuple(
-                Slice(axis, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)
-            )
+            best = tuple(Slice(axis, a, b) for a, b in itertools.pairwise(edges))
     return best
 
 
@@ -101,8 +100,7 @@ def _cuts(rows: Any) -> list[int]:
     if size.max() == 0:
         return []
     gains = [
-        (_ratio(np.median(size[:cut]), np.median(size[cut:])), -cut)
-        for cut in range(1, len(size))
+        (_ratio(np.median(size[:cut]), np.median(size[cut:])), -cut) for cut in range(1, len(size))
     ]
     gain, cut = max(gains)
     spread = max(_spread(size[:-cut]), _spread(size[-cut:]))
@@ -153,7 +151,9 @@ def compare(
     return tuple(result)
 
 
-def _agreement(output: str, part: Slice, left: Sequence[Any], right: Sequence[Any]) -> SliceAgreement:
+def _agreement(
+    output: str, part: Slice, left: Sequence[Any], right: Sequence[Any]
+) -> SliceAgreement:
     import numpy as np
 
     a = np.concatenate([part.of(x).astype(np.float64).ravel() for x in left])

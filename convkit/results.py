@@ -80,9 +80,7 @@ class ConversionResult:
 
     def _only(self) -> Output:
         if len(self.outputs) != 1:
-            raise UsageError(
-                f"there are {len(self.outputs)} outputs", hint="Use `result.outputs`."
-            )
+            raise UsageError(f"there are {len(self.outputs)} outputs", hint="Use `result.outputs`.")
         return self.outputs[0]
 
     def to_json(self) -> dict[str, Any]:

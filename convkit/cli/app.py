@@ -48,7 +48,8 @@ class LazyGroup(click.Group):
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
             if near and "Did you mean" not in error.message:
-                error.message += f" Did you mean {' or '.join(near)}?"
+                message = f"{error.message} Did you mean {' or '.join(near)}?"
+                raise click.UsageError(message, context) from error
             raise
 
 

@@ -55,7 +55,9 @@ def with_steering(function: F) -> F:
     """Add the options that steer the planner."""
     for option in (
         click.option("--via", multiple=True, metavar="NAME", help="Format, state or tool to pass."),
-        click.option("--avoid", multiple=True, metavar="NAME", help="Format, state or tool to avoid."),
+        click.option(
+            "--avoid", multiple=True, metavar="NAME", help="Format, state or tool to avoid."
+        ),
         click.option(
             "--converter", "converters", multiple=True, metavar="NAME", help="Converter to use."
         ),

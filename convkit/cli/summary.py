@@ -69,7 +69,9 @@ def _explain(terminal: Terminal, hop: HopRecord) -> None:
     if hop.recipe is not None and hop.recipe.rules:
         layers = hop.recipe.float_layers
         reasons = "; ".join(rule.reason for rule in hop.recipe.rules)
-        terminal.say(f"  {hop.recipe.name}: {len(layers)} operators kept in float, because {reasons}")
+        terminal.say(
+            f"  {hop.recipe.name}: {len(layers)} operators kept in float, because {reasons}"
+        )
         for name in layers[:LISTED_LAYERS]:
             terminal.detail(f"     {name}")
     if len(hop.attempts) > 1:
@@ -86,7 +88,9 @@ def _verification(terminal: Terminal, found: Verification) -> None:
     for problem in found.problems:
         terminal.warn(problem)
     if found.synthetic:
-        terminal.say(f"  compared on {found.samples} random inputs; give --calibration for real ones")
+        terminal.say(
+            f"  compared on {found.samples} random inputs; give --calibration for real ones"
+        )
 
 
 def _scoreboard(terminal: Terminal, board: Scoreboard) -> None:

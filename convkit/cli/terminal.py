@@ -56,7 +56,9 @@ class Terminal:
         if self.as_json:
             print(json.dumps(document, indent=1), flush=True)
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
+    ) -> None:
         """Columns aligned by spaces; `right` lists the right-aligned ones."""
         lines = [list(header), *[list(r) for r in rows]]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
@@ -80,8 +82,8 @@ class Terminal:
         if self.debug:
             self.traceback(error)
         message = error.message
-        if error.detail and error.detail not in message:
-            first = error.detail.strip().splitlines()[0][:300]
+        first = (error.detail.strip().splitlines() or [""])[0][:300]
+        if first and first.partition(": ")[2] not in message:
             message = f"{message} ({first})"
         self.error(message, error.hint, ExitCode(error.exit_code))
 

@@ -39,7 +39,9 @@ class CalibrationRequest:
     synthetic: bool = False
 
 
-def collect(session: Session, request: CalibrationRequest, artifact: Artifact) -> CalibrationData | None:
+def collect(
+    session: Session, request: CalibrationRequest, artifact: Artifact
+) -> CalibrationData | None:
     """Drain what the user gave; None where nothing was given.
 
     Raises:

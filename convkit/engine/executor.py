@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
@@ -256,12 +255,16 @@ def _detail(hop: WalkedHop) -> str:
     return ", ".join(parts)
 
 
-def _summary(target: State, errors: Sequence[ConvkitError], failed: Sequence[Failure]) -> ConvkitError:
+def _summary(
+    target: State, errors: Sequence[ConvkitError], failed: Sequence[Failure]
+) -> ConvkitError:
     """The first failure, telling of the others; numerically wrong only if all were."""
     if len(errors) == 1:
         return errors[0]
     story = "\n  ".join(f"{f.converter}: {f.message}" for f in failed)
     numeric = all(isinstance(e, NumericError) for e in errors)
-    cls: Any = NumericError if numeric else ConversionError
+    cls: type[ConvkitError] = NumericError if numeric else ConversionError
     hints = [e.hint for e in errors if e.hint]
-    return cls(f"every way to {target} failed", hint=f"{story}\n  {hints[0] if hints else ''}".rstrip())
+    return cls(
+        f"every way to {target} failed", hint=f"{story}\n  {hints[0] if hints else ''}".rstrip()
+    )

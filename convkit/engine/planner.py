@@ -144,10 +144,14 @@ def require_path(plan: Plan) -> Path:
     """
     if plan.paths:
         return plan.paths[0]
-    lines = [f"{r.subject}: {r.reason}" + (f" ({r.remedy})" if r.remedy else "") for r in plan.rejections]
+    lines = [
+        f"{r.subject}: {r.reason}" + (f" ({r.remedy})" if r.remedy else "") for r in plan.rejections
+    ]
     raise NoPathError(
         f"no path leads from {plan.source} to {plan.target}",
-        hint="Turned down:\n  " + "\n  ".join(lines) if lines else "No installed plugin knows a way.",
+        hint="Turned down:\n  " + "\n  ".join(lines)
+        if lines
+        else "No installed plugin knows a way.",
     )
 
 
@@ -213,7 +217,7 @@ def _relevant(
     near = ({source} | nx.descendants(graph, source)) & ({target} | nx.ancestors(graph, target))
     kept = []
     for rejection in rejections:
-        edge = registry.converters.get(rejection.subject)
-        if edge is None or (edge.source in near and edge.target in near):
+        guilty = registry.converters.get(rejection.subject)
+        if guilty is None or (guilty.source in near and guilty.target in near):
             kept.append(rejection)
     return tuple(kept)

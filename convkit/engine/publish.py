@@ -44,7 +44,9 @@ def check_writable(path: Path, source: Path, overwrite: bool) -> None:
         probe.touch()
         probe.unlink()
     except FileExistsError as error:
-        raise PublishError(f"{folder} is a file, not a folder", hint="Choose another -o.") from error
+        raise PublishError(
+            f"{folder} is a file, not a folder", hint="Choose another -o."
+        ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise no_space(folder) from error

@@ -72,9 +72,7 @@ def _plain(session: Session, source: Found, outcome: Outcome) -> Found | None:
     calibration = outcome.calibration
     with session.stage("the same with everything in integers, for contrast") as stage:
         try:
-            return run_hop(
-                session, last.step, previous.artifact, calibration, FULL, stage
-            ).found
+            return run_hop(session, last.step, previous.artifact, calibration, FULL, stage).found
         except (ConversionError, NumericError) as error:
             session.notice(f"everything in integers cannot be made: {error.message}")
             return None

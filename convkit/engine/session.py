@@ -100,7 +100,9 @@ class Session:
             progress=stage.progress if stage else (lambda phase, fraction: None),
         )
 
-    def inspect(self, path: Path, format_id: str, read: Any, stage: Stage | None = None) -> Inspection:
+    def inspect(
+        self, path: Path, format_id: str, read: Any, stage: Stage | None = None
+    ) -> Inspection:
         """Read a file in a worker."""
         inspector = self.registry.inspector(format_id)
         arguments = {"path": str(path), "read": encode(read)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from convkit.artifact import Artifact, ReadOptions
+from convkit.artifact import Artifact, Format, ReadOptions
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key, digest_path, size_of
 from convkit.engine.session import Found, Session
@@ -39,7 +40,9 @@ def detect(manager: PluginManager, path: Path) -> Detection | None:
     return ranked[0] if ranked else None
 
 
-def format_of(manager: PluginManager, path: Path, stated: str | None) -> str:
+def format_of(
+    manager: PluginManager, formats: Mapping[str, Format], path: Path, stated: str | None
+) -> str:
     """The format of a source: detected from content and checked against what the user stated.
 
     Raises:
@@ -70,7 +73,18 @@ def format_of(manager: PluginManager, path: Path, stated: str | None) -> str:
             f"{path} is {what} that any installed plugin knows",
             hint="`convkit formats` lists the formats; --from states one.",
         )
+    _check_suffix(path, found, formats)
     return found.format
+
+
+def _check_suffix(path: Path, found: Detection, formats: Mapping[str, Format]) -> None:
+    """A suffix that belongs to another format is more likely a mix-up than a wish."""
+    owners = [f.id for f in formats.values() if path.suffix.lower() in f.suffixes]
+    if path.is_file() and owners and found.format not in owners:
+        raise InputError(
+            f"{path} is {found.format} by its content, but its suffix says {owners[0]}",
+            hint=f"Rename it, or give --from {found.format}.",
+        )
 
 
 def load(session: Session, path: Path, format_id: str, read: ReadOptions) -> Found:

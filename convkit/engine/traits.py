@@ -35,7 +35,7 @@ class _Bound:
     bound: list[str] = field(default_factory=list)
 
 
-def satisfies(value: Trait, requirement: TraitRequirement) -> bool:
+def satisfies(value: OptionValue, requirement: TraitRequirement) -> bool:
     """Whether a trait's value meets a requirement."""
     if requirement.one_of and value not in requirement.one_of:
         return False
@@ -161,9 +161,7 @@ def _startable(helper: Converter, traits: Mapping[str, Trait], wished: str) -> b
     return True
 
 
-def _preparation(
-    wish: Wish, state: State, preparations: Sequence[Converter]
-) -> Converter | None:
+def _preparation(wish: Wish, state: State, preparations: Sequence[Converter]) -> Converter | None:
     for helper in preparations:
         provision = _provision(helper, wish.requirement.trait)
         if (
@@ -211,7 +209,7 @@ def allows(option: Option, value: OptionValue) -> bool:
     """Whether an option may have a value."""
     if option.choices and value not in option.choices:
         return False
-    if isinstance(value, str) or isinstance(value, bool):
+    if isinstance(value, str | bool):
         return True
     if option.minimum is not None and value < option.minimum:
         return False

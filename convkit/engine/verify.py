@@ -168,7 +168,9 @@ def _compare(
     problems: list[str] = []
     for spec, a, b in zip(reference.outputs, ours, theirs, strict=True):
         if a[0].shape != b[0].shape:
-            problems.append(f"output {spec.name}: shape {b[0].shape}, the original has {a[0].shape}")
+            problems.append(
+                f"output {spec.name}: shape {b[0].shape}, the original has {a[0].shape}"
+            )
         elif (a[0].dtype.kind == "f") != (b[0].dtype.kind == "f"):
             problems.append(f"output {spec.name}: {b[0].dtype}, the original has {a[0].dtype}")
         else:

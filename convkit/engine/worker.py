@@ -5,6 +5,7 @@ See `docs/adr/0002-workers.md` for why this is not execnet, loky or multiprocess
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
@@ -139,10 +140,8 @@ class Worker:
         """End the process and everything that it started."""
         if self._process.poll() is None:
             if hasattr(os, "killpg"):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             else:
                 self._process.kill()
         self._process.wait()
@@ -222,7 +221,9 @@ class Worker:
         if code == -signal.SIGKILL:
             reason += "; the system may have run out of memory"
         tail = self._tail(log)
-        return WorkerError(reason, hint=(f"Last output: {tail}. " if tail else "") + self._log_hint(log))
+        return WorkerError(
+            reason, hint=(f"Last output: {tail}. " if tail else "") + self._log_hint(log)
+        )
 
     def _log_hint(self, log: Path | None) -> str:
         return f"Full log: {log or self._log}"

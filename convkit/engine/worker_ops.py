@@ -50,7 +50,9 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
     seconds = 0.0
     limit = arguments["limit"]
     for number, sample in enumerate(_samples(Path(arguments["inputs"]), limit)):
-        cast = [_cast(value, spec.dtype) for value, spec in zip(sample, artifact.inputs, strict=True)]
+        cast = [
+            _cast(value, spec.dtype) for value, spec in zip(sample, artifact.inputs, strict=True)
+        ]
         start = time.perf_counter()
         outputs = session.run(cast)
         seconds += time.perf_counter() - start

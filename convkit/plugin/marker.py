@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -11,13 +11,19 @@ PROJECT = "convkit"
 ENTRY_POINT_GROUP = "convkit.v1"
 
 
-def _plain(function: F) -> F:
-    return function
+if TYPE_CHECKING:
 
+    def hookimpl(function: F) -> F:
+        """Mark a function as the implementation of the hook of the same name."""
 
-try:
-    from pluggy import HookimplMarker
-except ModuleNotFoundError:  # an isolated environment: the worker calls the functions by name
-    hookimpl: Any = _plain
 else:
-    hookimpl = HookimplMarker(PROJECT)
+    try:
+        from pluggy import HookimplMarker
+    except ModuleNotFoundError:  # an isolated environment: the worker calls functions by name
+
+        def hookimpl(function: F) -> F:
+            """Mark nothing: there is no manager here."""
+            return function
+
+    else:
+        hookimpl = HookimplMarker(PROJECT)

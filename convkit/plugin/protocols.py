@@ -84,39 +84,71 @@ class HopContext:
     threads: int = 0
 
 
+class Implementation(Protocol):
+    """What everything that a plugin offers has. Attributes are read-only: frozen is welcome."""
+
+    @property
+    def name(self) -> str:
+        """Unique among its kind over all plugins, `<tool>.<what>`."""
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Distributions needed, as `name` or `name>=1.2`; looked up, never imported."""
+
+
 @runtime_checkable
-class Converter(Protocol):
+class Converter(Implementation, Protocol):
     """An edge of the graph: a converter (changes the format), a quantizer (keeps the format,
     lowers the precision), both at once, or a preparation (source == target, changes traits).
 
-    Attributes:
-        name: unique over all plugins, `<tool>.<what>`, such as `litert-torch.tflite`.
-        requirements: distributions needed, as `name` or `name>=1.2`; looked up without importing.
-            Empty for an isolated environment, whose lock says it all.
-        loss: expected loss of fidelity: 0 float-exact, 1 about 1e-3 (fp16), 2 dynamic int8,
-            3 static int8; 1 more for a road known to be weaker than a rival.
-        seconds: rough cost on a small model, environment start-up included.
-        isolated: the environment of its own, or None for the main one.
-        options, requires, provides: see those types.
-        needs_calibration: a static quantizer.
-        takes_recipe: can keep named layers in float.
-        float_twin: name of the converter that makes the float artifact in the *target* format
-            whose layer names the recipe refers to; empty where the source itself is that.
+    `requirements` is empty for an isolated environment, whose lock says it all.
     """
 
-    name: str
-    source: State
-    target: State
-    requirements: tuple[str, ...]
-    loss: int
-    seconds: float
-    isolated: IsolatedEnvironment | None
-    options: tuple[Option, ...]
-    requires: tuple[TraitRequirement, ...]
-    provides: tuple[TraitProvision, ...]
-    needs_calibration: bool
-    takes_recipe: bool
-    float_twin: str
+    @property
+    def source(self) -> State:
+        """Where it starts."""
+
+    @property
+    def target(self) -> State:
+        """Where it leads."""
+
+    @property
+    def loss(self) -> int:
+        """Expected loss of fidelity: 0 float-exact, 1 about 1e-3 (fp16), 2 dynamic int8, 3 static
+        int8; 1 more for a road known to be weaker than a rival."""
+
+    @property
+    def seconds(self) -> float:
+        """Rough cost on a small model, start-up of its environment included."""
+
+    @property
+    def isolated(self) -> IsolatedEnvironment | None:
+        """An environment of its own, or None for the main one."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Typed options."""
+
+    @property
+    def requires(self) -> tuple[TraitRequirement, ...]:
+        """What its input must be."""
+
+    @property
+    def provides(self) -> tuple[TraitProvision, ...]:
+        """What its result carries."""
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it is a static quantizer."""
+
+    @property
+    def takes_recipe(self) -> bool:
+        """Whether it can keep named layers in float."""
+
+    @property
+    def float_twin(self) -> str:
+        """Name of the converter that makes the float artifact in the *target* format whose layer
+        names the recipe refers to; empty where the source itself is that."""
 
     def convert(
         self,
@@ -165,12 +197,12 @@ class Session(Protocol):
 
 
 @runtime_checkable
-class Runner(Protocol):
+class Runner(Implementation, Protocol):
     """Executes artifacts of one format; verification, sensitivity and benchmarks stand on it."""
 
-    name: str
-    format: str
-    requirements: tuple[str, ...]
+    @property
+    def format(self) -> str:
+        """Id of the format."""
 
     def open(self, artifact: Artifact, threads: int) -> Session:
         """Load the model.
@@ -181,12 +213,12 @@ class Runner(Protocol):
 
 
 @runtime_checkable
-class Inspector(Protocol):
+class Inspector(Implementation, Protocol):
     """Reads artifacts of one format."""
 
-    name: str
-    format: str
-    requirements: tuple[str, ...]
+    @property
+    def format(self) -> str:
+        """Id of the format."""
 
     def inspect(self, path: Path, read: ReadOptions) -> Inspection:
         """Read the file and say what it is.
@@ -227,11 +259,8 @@ class Sample:
 
 
 @runtime_checkable
-class CalibrationSource(Protocol):
+class CalibrationSource(Implementation, Protocol):
     """Reads one kind of calibration data."""
-
-    name: str
-    requirements: tuple[str, ...]
 
     def accepts(self, path: Path) -> bool:
         """Whether this reader is for the path; cheap, from names and suffixes only."""
@@ -240,7 +269,12 @@ class CalibrationSource(Protocol):
         """All files whose content decides the samples (data and `calibration.toml`), sorted."""
 
     def read(
-        self, path: Path, artifact: Artifact, overrides: Mapping[str, Any], limit: int | None, seed: int
+        self,
+        path: Path,
+        artifact: Artifact,
+        overrides: Mapping[str, Any],
+        limit: int | None,
+        seed: int,
     ) -> Iterator[Sequence[Any]]:
         """Yield samples: numpy arrays in the order of `artifact.inputs`, batch axis included.
 
@@ -270,16 +304,15 @@ class MetricResult:
 
 
 @runtime_checkable
-class Metric(Protocol):
+class Metric(Implementation, Protocol):
     """A task metric over a labelled data set; all methods run in a worker."""
-
-    name: str
-    requirements: tuple[str, ...]
 
     def inputs(self, data: Path, artifact: Artifact, limit: int | None) -> Iterator[Sequence[Any]]:
         """Pre-processed samples in the data set's order, as `CalibrationSource.read`."""
 
-    def score(self, data: Path, outputs: Iterable[Sequence[Any]], limit: int | None) -> MetricResult:
+    def score(
+        self, data: Path, outputs: Iterable[Sequence[Any]], limit: int | None
+    ) -> MetricResult:
         """Post-process the outputs (one sequence of arrays per sample) and score them."""
 
     def picture(

@@ -90,7 +90,9 @@ def build_registry(manager: PluginManager) -> Registry:
                 reason = check(thing)
                 name = "" if reason else key(thing)
                 if not reason and name in found:
-                    reason = f"{kind} {name!r} is already offered by {owners[f'{kind}/{name}'].name}"
+                    reason = (
+                        f"{kind} {name!r} is already offered by {owners[f'{kind}/{name}'].name}"
+                    )
                 if reason:
                     broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
                     continue
@@ -105,9 +107,11 @@ def build_registry(manager: PluginManager) -> Registry:
                 return f"{thing!r} is no {protocol.__name__}: it lacks {', '.join(missing)}"
             wrong = [t for t in texts if not isinstance(getattr(thing, t), str)]
             empty = [t for t in texts if not wrong and not getattr(thing, t)]
-            return f"{protocol.__name__} {thing!r} has no proper {wrong or empty}" if (
-                wrong or empty
-            ) else ""
+            return (
+                f"{protocol.__name__} {thing!r} has no proper {wrong or empty}"
+                if (wrong or empty)
+                else ""
+            )
 
         return check
 
@@ -165,9 +169,9 @@ def _format_fault(thing: Any) -> str:
 
 
 def _members(protocol: type) -> list[str]:
-    annotated = list(getattr(protocol, "__annotations__", ()))
-    methods = [n for n, v in vars(protocol).items() if callable(v) and not n.startswith("_")]
-    return annotated + methods
+    return sorted(
+        {name for cls in protocol.__mro__ for name in vars(cls) if not name.startswith("_")}
+    )
 
 
 def _edge_fault(edge: Converter, formats: Mapping[str, Format]) -> str:

@@ -33,7 +33,11 @@ def _with_transform(function: Any) -> Any:
 @click.argument("model", required=False)
 @click.option("--from", "source", metavar="FORMAT", help="Source format; detected from MODEL.")
 @click.option(
-    "--to", "targets", multiple=True, required=True, metavar="FORMAT[-PRECISION]",
+    "--to",
+    "targets",
+    multiple=True,
+    required=True,
+    metavar="FORMAT[-PRECISION]",
     help="Target; may be given several times.",
 )
 @click.option("-o", "--output", default=".", metavar="DIR", help="Folder for the outputs.")
@@ -44,7 +48,10 @@ def _with_transform(function: Any) -> Any:
 @click.option("--data", metavar="DIR", help="Labelled data to score the original and results on.")
 @click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
 @click.option(
-    "--keep-float", type=click.Choice(["auto", "none"]), default="auto", show_default=True,
+    "--keep-float",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    show_default=True,
     help="auto: measure what must stay in float; none: everything in integers.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
@@ -58,7 +65,11 @@ def _with_transform(function: Any) -> Any:
 @with_reading
 @with_terminal
 def command(
-    terminal: Terminal, model: str | None, source: str | None, targets: tuple[str, ...], **flags: Any
+    terminal: Terminal,
+    model: str | None,
+    source: str | None,
+    targets: tuple[str, ...],
+    **flags: Any,
 ) -> None:
     """Convert MODEL to one or several targets, verified after every hop.
 
@@ -136,7 +147,9 @@ def _sample(terminal: Terminal, source: str | None, flags: dict[str, Any]) -> _G
     terminal.say(rule)
     terminal.say(f"* No MODEL was given: converting the BUNDLED SAMPLE {sample.name}")
     terminal.say(f"* {sample.title}")
-    terminal.say("* Its own calibration and validation data are used. Give a MODEL to convert yours.")
+    terminal.say(
+        "* Its own calibration and validation data are used. Give a MODEL to convert yours."
+    )
     terminal.say(rule)
     folder: Path = sample.folder
     return _Given(

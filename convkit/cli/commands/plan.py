@@ -35,10 +35,8 @@ def command(
     )
     require_path(found)
     for number, path in enumerate(found.paths, 1):
-        cost = path.cost
-        terminal.say(
-            f"{number}. {path}   (loss {cost.loss}, {cost.hops} hops, ~{human_seconds(cost.seconds)})"
-        )
+        cost, time = path.cost, human_seconds(path.cost.seconds)
+        terminal.say(f"{number}. {path}   (loss {cost.loss}, {cost.hops} hops, ~{time})")
         for step in path.steps if explain or number == 1 else ():
             terminal.say(f"     {_step(step)}")
     if explain and found.rejections:

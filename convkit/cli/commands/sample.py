@@ -27,7 +27,9 @@ def command(terminal: Terminal, name: str | None, output: Path | None) -> None:
     samples = build_registry(PluginManager.discover()).samples
     if name is None:
         terminal.table(("sample", "what"), [(s.name, s.title) for s in samples.values()])
-        terminal.document({"samples": [{"name": s.name, "title": s.title} for s in samples.values()]})
+        terminal.document(
+            {"samples": [{"name": s.name, "title": s.title} for s in samples.values()]}
+        )
         return
     if name not in samples:
         raise UsageError(
@@ -47,7 +49,9 @@ def command(terminal: Terminal, name: str | None, output: Path | None) -> None:
         _copy(sample.folder, folder)
         terminal.say(f"{sample.title} is in {folder}/")
     model = folder / sample.model
-    terminal.say(f"Try: convkit convert {model} --to tflite-int8 --calibration {folder / sample.calibration}")
+    terminal.say(
+        f"Try: convkit convert {model} --to tflite-int8 --calibration {folder / sample.calibration}"
+    )
     terminal.document({"name": name, "folder": str(folder), "model": str(model)})
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios within one run. See README.md in this folder."""
