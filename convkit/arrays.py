@@ -55,6 +55,10 @@ class ArraySource:
             return tuple(sorted(entry for entry in path.iterdir() if _is_array_file(entry)))
         return (path,)
 
+    def describe(self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]) -> str:
+        """Nothing is done to arrays."""
+        return ""
+
     def read(
         self,
         path: Path,

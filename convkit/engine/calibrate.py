@@ -121,7 +121,7 @@ def _from_path(
         count=document["count"],
         digest=document["digest"],
         source=path.name,
-        transform=document.get("transform", ""),
+        transform=document["transform"],
         limit=request.limit,
         seed=settings.seed,
     )

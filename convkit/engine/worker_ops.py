@@ -68,15 +68,13 @@ def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
 
     source = _implementation(arguments)
     artifact = decode(Artifact, arguments["artifact"])
-    samples = source.read(
-        Path(arguments["path"]),
-        artifact,
-        arguments["overrides"],
-        arguments["limit"],
-        arguments["seed"],
-    )
-    output = Path(arguments["output"])
-    return {"count": drain(samples, artifact, output, arguments["limit"], arguments["seed"])}
+    path, overrides = Path(arguments["path"]), arguments["overrides"]
+    limit, seed = arguments["limit"], arguments["seed"]
+    samples = source.read(path, artifact, overrides, limit, seed)
+    return {
+        "count": drain(samples, artifact, Path(arguments["output"]), limit, seed),
+        "transform": source.describe(path, artifact, overrides),
+    }
 
 
 def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:

@@ -268,6 +268,10 @@ class CalibrationSource(Implementation, Protocol):
     def files(self, path: Path) -> tuple[Path, ...]:
         """All files whose content decides the samples (data and `calibration.toml`), sorted."""
 
+    def describe(self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]) -> str:
+        """What `read` does to the data, in words for the manifest; empty where it does nothing."""
+        ...
+
     def read(
         self,
         path: Path,

@@ -1,14 +1,15 @@
 """Does the mAP of two models differ, or is it the luck of the images? A paired bootstrap.
 
 Method: percentile bootstrap over images, in pairs (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, chapters 8 and 13). Each resample draws as many images as there are, with replacement,
-and gives both models the same draw, so that the difficulty of the images cancels out of the
-difference.
+Bootstrap, 1993, chapters 8 and 13). Each resample draws as many images as there are, with
+replacement, and gives both models the same draw, so that the difficulty of the images cancels out
+of the difference.
 
 Detections are matched to objects once, by COCO's rules; whether a match holds depends on its own
 image only. A resample then needs no matching: an image that was drawn w times counts w times in
-the precision-recall curve of every class. That gives to the last bit what evaluating the drawn
-images anew would give, two orders of magnitude faster.
+the precision-recall curve of every class. That gives what evaluating the drawn images anew would
+give, many times faster. Detections of equal score, of which quantized models have many, keep in all
+resamples the order that COCO gives them among all images.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from typing import Any
 
 from convkit.errors import InputError
 from convkit_vision import settings
+from convkit_vision.dataset import SETTINGS, read_settings
 from convkit_vision.detection import DetectionSettings, parse_detection
-from convkit_vision.transform import Transform, parse_transform
+from convkit_vision.transform import Transform
 
-SETTINGS = "dataset.toml"
 ANNOTATIONS = "annotations.json"
 
 
@@ -44,30 +44,6 @@ class CocoData:
     categories: tuple[int, ...]
     names: Mapping[int, str]
     truth: dict[str, Any]
-
-
-def read_settings(data: Path, table: str) -> tuple[Transform, Mapping[str, Any]]:
-    """The `[transform]` of `dataset.toml`, and the metric's own table.
-
-    Raises:
-        InputError: the file is missing or wrong; names the file and the key.
-    """
-    file = data / SETTINGS
-    if not file.is_file():
-        raise InputError(
-            f"{data} has no {SETTINGS}",
-            hint=f"Write one with [transform], as in calibration.toml, and [{table}].",
-        )
-    document = settings.attempt(lambda: settings.read_toml(file), str(file), InputError)
-
-    def parse() -> tuple[Transform, Mapping[str, Any]]:
-        settings.check_keys(document, ("transform", table))
-        if "transform" not in document:
-            raise settings.SettingError("there is no [transform]")
-        declared = parse_transform(settings.table(document, "transform"), {})
-        return declared, settings.table(document, table)
-
-    return settings.attempt(parse, str(file), InputError)
 
 
 def load_coco(data: Path, limit: int | None) -> CocoData:

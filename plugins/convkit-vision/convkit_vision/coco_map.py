@@ -8,9 +8,8 @@ from typing import Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
-from convkit_vision import evaluation, pixels
-from convkit_vision.coco_data import ANNOTATIONS, load_coco
-from convkit_vision.labelled import image_samples
+
+# The modules that do the work are imported inside methods: this one is loaded at every start.
 
 PICTURE_ROWS = 4
 
@@ -31,6 +30,9 @@ class CocoMap:
                 malformed.
             UsageError: the model does not take single images of that shape.
         """
+        from convkit_vision.coco_data import load_coco
+        from convkit_vision.labelled import image_samples
+
         dataset = load_coco(data, limit)
         sizes = {image.file: (image.width, image.height) for image in dataset.images}
 
@@ -56,6 +58,9 @@ class CocoMap:
             UsageError: outputs that cannot be decoded or do not match the images in number, or
                 images without any labelled object.
         """
+        from convkit_vision import evaluation
+        from convkit_vision.coco_data import ANNOTATIONS, load_coco
+
         dataset = load_coco(data, limit)
         if not any(not a["iscrowd"] for a in dataset.truth["annotations"]):
             raise UsageError(
@@ -80,6 +85,8 @@ class CocoMap:
 
         Rows are as many as every model has outputs for, at most `PICTURE_ROWS`.
         """
+        from convkit_vision import evaluation, pixels
+        from convkit_vision.coco_data import load_coco
         from convkit_vision.picture import Panel, draw_comparison
 
         rows = min((len(samples) for samples in outputs.values()), default=0)

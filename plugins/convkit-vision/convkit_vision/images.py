@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import CalibrationError
 from convkit.plugin import Artifact, TensorSpec
 from convkit_vision import pixels, settings
-from convkit_vision.transform import Transform, parse_transform, template
+
+if TYPE_CHECKING:
+    from convkit_vision.transform import Transform
 
 SETTINGS = "calibration.toml"
 
@@ -37,6 +39,8 @@ class ImageSource:
         Raises:
             CalibrationError: none declared (the hint is the file to write), or wrong.
         """
+        from convkit_vision.transform import template
+
         found = _settings_file(path)
         if found is None and not overrides:
             raise CalibrationError(
@@ -66,7 +70,7 @@ class ImageSource:
 
         Raises:
             CalibrationError: no image, an unreadable one, no transform, or a shape that the model
-                does not take. What concerns the request as a whole is raised before the first image.
+                does not take. What concerns the request as a whole is raised before the first one.
         """
         spec = image_input(artifact)
         transform = self.transform(path, artifact, overrides)
@@ -105,6 +109,8 @@ def read_transform(file: Path | None, overrides: Mapping[str, Any]) -> Transform
     Raises:
         CalibrationError: naming the file and the key.
     """
+    from convkit_vision.transform import parse_transform
+
     declared: Mapping[str, Any] = {}
     if file is not None:
         document = settings.attempt(lambda: settings.read_toml(file), str(file), CalibrationError)
@@ -134,7 +140,8 @@ def _only_transform(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _settings_file(path: Path) -> Path | None:
-    candidates = (path / SETTINGS, path.absolute().parent / SETTINGS)
+    # `..` and not `parent`: like the images, the file is then named relative to the folder.
+    candidates = (path / SETTINGS, path / ".." / SETTINGS)
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact
 from convkit_vision import pixels
-from convkit_vision.transform import Transform
+
+if TYPE_CHECKING:
+    from convkit_vision.transform import Transform
 
 
 def image_samples(

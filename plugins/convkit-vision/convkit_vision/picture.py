@@ -85,7 +85,8 @@ def draw_comparison(
     width = 2 * MARGIN + len(columns) * (CELL + GAP) - GAP
     title_font, font, small = (ImageFont.load_default(size) for size in (18, 14, 13))
     legend = _legend_lines([k for k in names if k in used], names, width - 2 * MARGIN, small)
-    height = MARGIN + HEADER + len(images) * (CELL + CAPTION + GAP) + len(legend) * LEGEND + MARGIN
+    foot = (len(legend) + 1) * LEGEND + MARGIN
+    height = MARGIN + HEADER + len(images) * (CELL + CAPTION + GAP) + foot
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column, panel in enumerate(columns):
@@ -97,8 +98,10 @@ def draw_comparison(
             sheet.paste(_cell(image, panel.rows[row], names, colours, small), (left, top))
             text, colour = panel.captions[row]
             draw.text((left, top + CELL + 5), text, fill=colour, font=font)
-    top = height - MARGIN - len(legend) * LEGEND
+    top = height - foot
     draw.line((MARGIN, top - 4, width - MARGIN, top - 4), fill=RULE)
+    note = f"drawn from a score of {SCORE:g} on; found: same class, IoU at least 0.5"
+    draw.text((MARGIN, height - MARGIN - 17), note, fill=FAINT, font=small)
     for line in legend:
         left = MARGIN
         for key, advance in line:
@@ -131,6 +134,9 @@ def _cell(
         x, y, w, h = (value * scale for value in entry["bbox"])
         box = (left + x, top + y, left + x + max(w, 1), top + y + max(h, 1))
         corners.append(box)
+        # A white rim, since any colour vanishes on some background.
+        rim = (box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1)
+        draw.rectangle(rim, outline="#ffffff", width=4)
         draw.rectangle(box, outline=colours.get(entry["category_id"], INK), width=2)
     taken: list[tuple[float, float, float, float]] = []
     # Labels last, so that no box runs through them.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import UsageError
 from convkit.plugin import TensorSpec
-from convkit_vision.geometry import place
-from convkit_vision.transform import Transform, image_axes
+
+if TYPE_CHECKING:
+    from convkit_vision.transform import Transform
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
@@ -61,6 +62,8 @@ def to_array(image: Any, transform: Transform) -> Any:
     """
     import numpy as np
     from PIL import Image
+
+    from convkit_vision.geometry import place
 
     gray = transform.channels == "gray"
     image = image.convert("L" if gray else "RGB")
@@ -120,6 +123,8 @@ def fit(array: Any, spec: TensorSpec, transform: Transform, error: type[UsageErr
 
 
 def _advice(spec: TensorSpec, transform: Transform) -> str:
+    from convkit_vision.transform import image_axes
+
     if len(spec.shape) != 4:
         return "Images need an input with four axes; give the samples as arrays (.npz) instead."
     layout, height, width, depth = image_axes(spec)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
 from convkit_vision import pixels, settings
-from convkit_vision.coco_data import SETTINGS, read_settings
+from convkit_vision.dataset import SETTINGS, read_settings
 from convkit_vision.labelled import image_samples
-from convkit_vision.transform import Transform
+
+if TYPE_CHECKING:
+    from convkit_vision.transform import Transform
 
 LABELS = "labels.csv"
 
