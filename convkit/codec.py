@@ -36,7 +36,9 @@ def encode(value: Any) -> Any:
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return sorted(encode(item) for item in value)  # its own order is another in every process
+    if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 

@@ -44,6 +44,11 @@ def _output(terminal: Terminal, output: Output) -> None:
             f"  {100 * manifest.integer_macs:.1f} % of the multiply-accumulates are in integers; "
             f"{manifest.float_islands} operators stay in float"
         )
+    last = manifest.hops[-1].verification
+    if last is not None and last.synthetic:
+        terminal.say(
+            f"  compared on {last.samples} random inputs; give --calibration for real ones"
+        )
     if manifest.calibration is not None:
         data = manifest.calibration
         terminal.say(f"  calibrated on {data.count} samples from {data.source}")
@@ -78,13 +83,13 @@ def _explain(terminal: Terminal, hop: HopRecord) -> None:
         tried = "; ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB ({a.verdict})" for a in hop.attempts)
         terminal.say(f"  recipes tried: {tried}")
     if hop.verification is not None:
-        _verification(terminal, hop.verification)
+        _verification(terminal, hop, hop.verification)
 
 
-def _verification(terminal: Terminal, found: Verification) -> None:
+def _verification(terminal: Terminal, hop: HopRecord, found: Verification) -> None:
     if len(found.slices) > 1:
         parts = [f"{s.output} {s.part}: {s.sqnr_db:.1f} dB" for s in found.slices]
-        terminal.say("  per slice: " + "; ".join(parts))
+        terminal.say(f"  {hop.target} per slice: " + "; ".join(parts))
     for problem in found.problems:
         terminal.warn(problem)
     if found.synthetic:

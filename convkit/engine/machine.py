@@ -58,10 +58,13 @@ def _cpu_features() -> frozenset[str]:
 
 def unmet_requirement(requirements: tuple[str, ...], environment: Environment) -> str:
     """The first requirement that this environment does not meet, in words; empty if none."""
-    from packaging.requirements import Requirement
+    from packaging.requirements import InvalidRequirement, Requirement
 
     for text in requirements:
-        requirement = Requirement(text)
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return f"the plugin's requirement {text!r} cannot be read"
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         version = environment.distributions.get(requirement.name)

@@ -177,8 +177,9 @@ _DIGESTS: dict[str, str] = {}
 def _source_digest(plugin: LoadedPlugin) -> str:
     """Digest of a plugin's own source: editable installs change without a version."""
     if plugin.target not in _DIGESTS:
-        package = plugin.target.partition(":")[0].rpartition(".")[0] or plugin.target
-        module = load_target(package)
-        folder = Path(str(module.__file__)).parent
-        _DIGESTS[plugin.target] = digest_files(folder.rglob("*.py"), folder)
+        name = plugin.target.partition(":")[0]
+        home = Path(str(load_target(name).__file__))
+        # a plugin that is one module has strangers for neighbours
+        files = home.parent.rglob("*.py") if "." in name else [home]
+        _DIGESTS[plugin.target] = digest_files(files, home.parent)
     return _DIGESTS[plugin.target]

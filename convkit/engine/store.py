@@ -115,7 +115,11 @@ class Store:
         for folder in self._staging.iterdir():
             pid = folder.name.partition("-")[0]
             gone = not pid.isdigit() or not psutil.pid_exists(int(pid))
-            if gone or time.time() - folder.stat().st_mtime > STALE_SECONDS:
+            try:
+                stale = gone or time.time() - folder.stat().st_mtime > STALE_SECONDS
+            except FileNotFoundError:  # its run has just finished
+                continue
+            if stale:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, key: str) -> Path:

@@ -167,9 +167,10 @@ def _compare(
     slices: list[SliceAgreement] = []
     problems: list[str] = []
     for spec, a, b in zip(reference.outputs, ours, theirs, strict=True):
-        if a[0].shape != b[0].shape:
+        other = next(((x, y) for x, y in zip(a, b, strict=True) if x.shape != y.shape), None)
+        if other is not None:
             problems.append(
-                f"output {spec.name}: shape {b[0].shape}, the original has {a[0].shape}"
+                f"output {spec.name}: shape {other[1].shape}, the original has {other[0].shape}"
             )
         elif (a[0].dtype.kind == "f") != (b[0].dtype.kind == "f"):
             problems.append(f"output {spec.name}: {b[0].dtype}, the original has {a[0].dtype}")

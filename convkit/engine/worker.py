@@ -138,9 +138,10 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and everything that it started."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # while it is not reaped, its group's id is its own
             if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
+                # of a group of zombies, macOS says that it may not be signalled
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()

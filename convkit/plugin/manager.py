@@ -73,20 +73,21 @@ class PluginManager:
         """Import and register one plugin; on failure record it as broken and go on."""
         owner = point.dist.name if point is not None and point.dist is not None else ""
         version = point.dist.version if point is not None and point.dist is not None else ""
+        if any(p.target == target for p in self.loaded):
+            return  # the same one twice, as installed and as an extra, is no conflict
         twin = next((p for p in self.loaded if p.name == name), None)
         if twin is not None:
-            if twin.target != target:  # the same one twice on sys.path is no conflict
-                first = twin.distribution or twin.target
-                reason = f"the name {name!r} is taken by {first}; one of the two must be renamed"
-                self.broken.append(BrokenPlugin(name, owner or target, reason))
+            first = twin.distribution or twin.target
+            reason = f"the name {name!r} is taken by {first}; one of the two must be renamed"
+            self.broken.append(BrokenPlugin(name, owner or target, reason))
             return
         plugin: Any = None
         try:
             plugin = load_target(target)
             self._manager.register(plugin, name=name)
             self._check_hooks(plugin)
-        except Exception as error:  # whatever a stranger's code raises stays with the stranger
-            if plugin is not None and self._manager.is_registered(plugin):
+        except (Exception, SystemExit) as error:  # whatever a stranger's code raises stays there
+            if plugin is not None and self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(plugin)
             text = " ".join(str(error).split())
             self.broken.append(BrokenPlugin(name, owner, f"{type(error).__name__}: {text}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -86,9 +86,18 @@ def build_registry(manager: PluginManager) -> Registry:
     ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for loaded, answer in manager.call(hook):
-            for thing in answer if isinstance(answer, Iterable) else ():
-                reason = check(thing)
-                name = "" if reason else key(thing)
+            try:
+                things = list(answer)  # a generator runs the stranger's code only now
+            except Exception as error:
+                reason = f"{hook} answered nothing usable: {type(error).__name__}: {error}"
+                broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
+                continue
+            for thing in things:
+                try:
+                    reason = check(thing)
+                    name = "" if reason else key(thing)
+                except Exception as error:  # a declaration of wrong types
+                    reason = f"{thing!r} cannot be read: {type(error).__name__}: {error}"
                 if not reason and name in found:
                     reason = (
                         f"{kind} {name!r} is already offered by {owners[f'{kind}/{name}'].name}"

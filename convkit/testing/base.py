@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
@@ -27,17 +27,15 @@ class LaboratoryContract:
     tolerated_writes: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture(scope="class")
-    def laboratory(
-        self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Laboratory]:
+    @classmethod
+    def laboratory(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
         """The session that the suite runs in."""
-        suite: Any = request.cls
         with open_laboratory(
             tmp_path_factory.mktemp("laboratory"),
-            suite.plugins,
-            seconds=suite.time_limit,
-            megabytes=suite.memory_limit,
-            tolerated=suite.tolerated_writes,
+            cls.plugins,
+            seconds=cls.time_limit,
+            megabytes=cls.memory_limit,
+            tolerated=cls.tolerated_writes,
         ) as laboratory:
             yield laboratory
 

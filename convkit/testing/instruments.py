@@ -42,6 +42,12 @@ class _Recorder:
         self.active = False
         self.written: dict[str, None] = {}
         self.removed: dict[str, None] = {}
+        self.variables: set[str] = set()
+
+    def start(self) -> None:
+        """Forget the operation before and listen."""
+        self.written, self.removed, self.variables = {}, {}, set()
+        self.active = True
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.active:
@@ -50,6 +56,10 @@ class _Recorder:
             path, _, flags = arguments
             if isinstance(flags, int) and flags & WRITING:
                 self._note(self.written, path, -1)
+            return
+        if event in ("os.putenv", "os.unsetenv"):
+            if not _importing():
+                self.variables.add(os.fsdecode(arguments[0]))
             return
         where = DIRECTORY_ARGUMENT.get(event)
         folder = arguments[where] if where is not None and where < len(arguments) else -1
@@ -67,6 +77,16 @@ class _Recorder:
             table[name] = None
 
 
+def _importing() -> bool:
+    """Whether a module is being imported: frameworks may set variables then."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _absolute(path: Any, folder: Any) -> str:
     """An absolute path; empty for a descriptor, or where it cannot be told."""
     if isinstance(path, int) or path is None:
@@ -82,7 +102,6 @@ def _absolute(path: Any, folder: Any) -> str:
 
 _recorder = _Recorder()
 sys.addaudithook(_recorder)
-_pristine = dict(os.environ)
 
 
 def op_observed(arguments: Mapping[str, Any], progress: worker_ops.Progress) -> Any:
@@ -90,7 +109,7 @@ def op_observed(arguments: Mapping[str, Any], progress: worker_ops.Progress) -> 
 
     Answers a mapping: `result`, or `error` as the worker describes it (with `typed`: whether it is
     a `ConvkitError`); `written` and `removed` paths; `phases`; `faults` in the calls of
-    `progress`; `changes` of the process.
+    `progress`; `changes` of the process (variables that an import set are left out).
     """
     _settle(arguments["home"], arguments["temporary"])
     phases: list[str] = []
@@ -107,7 +126,7 @@ def op_observed(arguments: Mapping[str, Any], progress: worker_ops.Progress) -> 
 
     before = _state()
     answer: dict[str, Any] = {"result": None, "error": None}
-    _recorder.written, _recorder.removed, _recorder.active = {}, {}, True
+    _recorder.start()
     try:
         answer["result"] = getattr(worker_ops, f"op_{arguments['inner']}")(arguments, listen)
     except BaseException as error:
@@ -131,18 +150,13 @@ def op_observed(arguments: Mapping[str, Any], progress: worker_ops.Progress) -> 
             f"{name}: {before.get(name)!r} became {after.get(name)!r}"
             for name in sorted({*before, *after})
             if before.get(name) != after.get(name)
+            and (not name.startswith("$") or name[1:] in _recorder.variables)
         ],
     }
 
 
 def _settle(home: str, temporary: str) -> None:
-    """The folders and the environment variables that the worker was born with.
-
-    From the second operation on the frameworks are imported, so that what is found changed then
-    was changed by the plugin and not by an import.
-    """
-    os.environ.clear()
-    os.environ.update(_pristine)
+    """Work in private folders, so that everything that appears there is this operation's."""
     os.environ["TMPDIR"] = tempfile.tempdir = temporary
     os.chdir(home)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from convkit.artifact import TensorSpec
 
+BEYOND_NUMPY = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4")
+
 
 def spec_faults(specs: Iterable[TensorSpec]) -> list[str]:
     """What is wrong with the specs of a model's inputs or outputs; empty where nothing is."""
@@ -19,9 +21,11 @@ def spec_faults(specs: Iterable[TensorSpec]) -> list[str]:
             faults.append(f"the name {spec.name!r} is empty or not unique")
         names.add(spec.name)
         try:
-            np.dtype(spec.dtype)
+            known = spec.dtype in BEYOND_NUMPY or np.dtype(spec.dtype).name == spec.dtype
         except TypeError:
-            faults.append(f"{spec.name}: {spec.dtype!r} is no dtype")
+            known = False
+        if not known:
+            faults.append(f"{spec.name}: {spec.dtype!r} is no dtype by numpy's name")
         for size in spec.shape:
             if isinstance(size, bool) or not isinstance(size, int | str | None):
                 faults.append(f"{spec.name}: {size!r} in a shape")

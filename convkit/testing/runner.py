@@ -1,0 +1,194 @@
+"""The contract of a runner."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convkit.artifact import Artifact, ReadOptions
+from convkit.calibration import sample_key
+from convkit.codec import encode
+from convkit.engine.digest import digest_path
+from convkit.engine.session import Found
+from convkit.engine.verify import load_outputs
+from convkit.errors import WorkerError
+from convkit.plugin.protocols import Runner
+from convkit.testing.base import LaboratoryContract
+from convkit.testing.folders import DAMAGES, damaged
+from convkit.testing.laboratory import Laboratory, Observation, offered
+
+
+class RunnerContract(LaboratoryContract):
+    """Inherit, and override the fixtures `runner` and `source`."""
+
+    @pytest.fixture
+    def runner(self) -> Runner:
+        """The implementation, taken from the plugin's hook."""
+        raise NotImplementedError("override the fixture `runner`")
+
+    @pytest.fixture
+    def source(self) -> Path:
+        """A small model in the runner's format; best with several inputs and outputs."""
+        raise NotImplementedError("override the fixture `source`")
+
+    @pytest.fixture
+    def inputs(self) -> Any:
+        """A path or an iterable of samples; random numbers where it is None."""
+        return None
+
+    @pytest.fixture
+    def found(
+        self, laboratory: Laboratory, runner: Runner, source: Path, read: ReadOptions
+    ) -> Found:
+        """The source, as its inspector sees it."""
+        offered(laboratory.session.registry, "runners", runner.name)
+        return laboratory.source(source, runner.format, read)
+
+    @pytest.fixture
+    def samples(self, laboratory: Laboratory, found: Found, inputs: Any) -> list[list[Any]]:
+        """Samples as arrays, in input order."""
+        data = None if inputs is None else laboratory.calibration(inputs, found.artifact)
+        file = laboratory.samples(data, found.artifact)
+        by_input = load_outputs(file.path, file.count)
+        return [list(sample) for sample in zip(*by_input, strict=True)]
+
+    def test_outputs_are_as_described(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """One array per output, in the artifact's order, of its shape and dtype."""
+        import numpy as np
+
+        for outputs in self.run(laboratory, runner, found.artifact, samples):
+            assert len(outputs) == len(found.artifact.outputs)
+            for array, spec in zip(outputs, found.artifact.outputs, strict=True):
+                dtype = "float32" if spec.scale is not None else spec.dtype
+                assert array.dtype == np.dtype(dtype), f"{spec.name}: {array.dtype}, not {dtype}"
+                if not spec.shape and array.ndim:
+                    continue  # nothing is known of the shape
+                assert array.ndim == len(spec.shape), f"{spec.name}: shape {array.shape}"
+                fits = [
+                    a == b
+                    for a, b in zip(array.shape, spec.shape, strict=True)
+                    if isinstance(b, int)
+                ]
+                assert all(fits), f"{spec.name}: shape {array.shape}, described {spec.shape}"
+
+    def test_same_input_same_output(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """Nothing is carried over: order and repetition of samples do not matter."""
+        import numpy as np
+
+        forwards = self.run(laboratory, runner, found.artifact, samples)
+        mixed = self.run(laboratory, runner, found.artifact, [*samples[::-1], samples[0]])
+        for one, other in zip([*forwards[::-1], forwards[0]], mixed, strict=True):
+            for a, b in zip(one, other, strict=True):
+                assert np.array_equal(a, b, equal_nan=True), "the same sample gave another output"
+
+    def test_outputs_follow_the_artifact(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """An artifact may list its tensors in another order than the file: names decide."""
+        import numpy as np
+
+        artifact = found.artifact
+        turned = dataclasses.replace(
+            artifact, inputs=artifact.inputs[::-1], outputs=artifact.outputs[::-1]
+        )
+        straight = self.run(laboratory, runner, artifact, samples)
+        backwards = self.run(laboratory, runner, turned, [s[::-1] for s in samples])
+        for one, other in zip(straight, backwards, strict=True):
+            for a, b in zip(one, other[::-1], strict=True):
+                assert a.shape == b.shape and np.array_equal(a, b, equal_nan=True), (
+                    "outputs do not follow the order of `artifact.outputs`"
+                )
+
+    def test_nothing_is_written(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """A runner only reads."""
+        before = digest_path(found.artifact.path)
+        seen, _ = self.observe(laboratory, runner, found.artifact, samples)
+        assert not seen.strays, f"written: {', '.join(seen.strays)}"
+        assert digest_path(found.artifact.path) == before, "the runner changed the model"
+        assert not seen.changes, "; ".join(seen.changes)
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_damaged_file_is_refused(
+        self,
+        laboratory: Laboratory,
+        runner: Runner,
+        found: Found,
+        samples: list[list[Any]],
+        tmp_path: Path,
+        damage: str,
+    ) -> None:
+        """A typed error that names its cause."""
+        copy = damaged(found.artifact.path, tmp_path / damage, damage)
+        artifact = dataclasses.replace(found.artifact, path=copy, digest=digest_path(copy))
+        try:
+            seen, _ = self.observe(laboratory, runner, artifact, samples)
+        except WorkerError as error:
+            pytest.fail(f"on a {damage} file: {error.message}")
+        assert seen.error is not None, f"a {damage} file was run without complaint"
+        assert seen.error["typed"], (
+            f"{seen.error['type']} is no ConvkitError:\n{seen.error['traceback']}"
+        )
+        assert seen.error["cause"] or "InputError" in seen.error["kinds"], (
+            f"{seen.error['type']} was raised without its cause (`from exc`)"
+        )
+
+    def run(
+        self,
+        laboratory: Laboratory,
+        runner: Runner,
+        artifact: Artifact,
+        samples: Sequence[Sequence[Any]],
+    ) -> list[list[Any]]:
+        """Outputs by sample, then by output."""
+        seen, output = self.observe(laboratory, runner, artifact, samples)
+        if seen.error is not None:
+            pytest.fail(f"{seen.error['type']}: {seen.error['message']}\n{seen.error['traceback']}")
+        by_output = load_outputs(output, len(samples))
+        return [list(sample) for sample in zip(*by_output, strict=True)]
+
+    def observe(
+        self,
+        laboratory: Laboratory,
+        runner: Runner,
+        artifact: Artifact,
+        samples: Sequence[Sequence[Any]],
+    ) -> tuple[Observation, Path]:
+        """Run in a worker; answers what was seen and the outputs' file."""
+        from safetensors.numpy import save_file
+
+        place = laboratory.root / f"run-{uuid.uuid4().hex[:8]}"
+        place.mkdir()
+        given = place / "inputs.safetensors"
+        arrays = {
+            sample_key(number, index): array
+            for number, sample in enumerate(samples)
+            for index, array in enumerate(sample)
+        }
+        save_file(arrays, given)
+        output = place / "outputs.safetensors"
+        seen = laboratory.observe(
+            "run",
+            "runners",
+            runner.name,
+            {
+                "artifact": encode(artifact),
+                "inputs": str(given),
+                "output": str(output),
+                "limit": len(samples),
+                "threads": 1,
+            },
+            own=(place,),
+            around=(artifact.path.parent,),
+        )
+        return seen, output
