@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ class TorchToTflite(ConverterBase):
 
         from convkit_litert import naming, packing
         from convkit_litert.model import parse
+        from convkit_litert.runner import interpreter
 
         program = _load(artifact.path)
         inputs, outputs = _names(artifact, program)
@@ -97,6 +98,8 @@ class TorchToTflite(ConverterBase):
             outputs=_match(artifact.outputs, result.outputs()),
             traits={"dynamic": False, "quantized_io": False},
         )
+        # litert-torch also writes operators that the runtime lacks (a sort, for example).
+        interpreter(output.name, context.threads, model_content=packed)
         output.write_bytes(packed)
         return described
 
@@ -156,16 +159,13 @@ def sample_inputs(program: Any, batch: int) -> tuple[tuple[Any, ...], dict[str, 
     return tuple(args), dict(kwargs)
 
 
-def _sizes(values: Sequence[Any], program: Any, batch: int) -> Any:
+def _sizes(values: Sequence[Any], program: Any, batch: int) -> Callable[[Any], int]:
     """A function from a dimension, symbolic or not, to its number."""
     import torch
 
-    leading = {
-        str(value.shape[0])
-        for value in values
-        if isinstance(value, torch.Tensor) and value.ndim and not isinstance(value.shape[0], int)
-    }
-    ranges = {str(symbol): bounds for symbol, bounds in program.range_constraints.items()}
+    tensors = [value for value in values if isinstance(value, torch.Tensor) and value.ndim]
+    leading = {str(value.shape[0]) for value in tensors}
+    ranges: dict[str, Any] = {str(s): bounds for s, bounds in program.range_constraints.items()}
 
     def size(dimension: Any) -> int:
         if isinstance(dimension, int):
@@ -175,7 +175,11 @@ def _sizes(values: Sequence[Any], program: Any, batch: int) -> Any:
             if bounds is not None and not bounds.lower <= batch <= bounds.upper:
                 raise ValueError(f"batch {batch} is outside of {bounds.lower}..{bounds.upper}")
             return batch
-        return int(dimension.node.hint) if dimension.node.hint is not None else int(bounds.lower)
+        if dimension.node.hint is not None:
+            return int(dimension.node.hint)
+        if bounds is None:
+            raise ValueError(f"nothing is known about dimension {dimension}")
+        return int(bounds.lower)
 
     return size
 

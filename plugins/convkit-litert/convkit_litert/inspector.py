@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convkit.plugin import Inspection, LayerInfo, ReadOptions, State, TensorSpec
-from convkit_litert import layers as layer_facts
-from convkit_litert.model import Model, Port, load
+
+if TYPE_CHECKING:
+    from convkit_litert.model import Model, Port
 
 _FOREIGN = "CUSTOM:"
 
@@ -27,12 +28,18 @@ class LiteRtInspector:
         The digest is left empty: the writers of this format are deterministic, so that the
         digest of the plain file will do.
         """
+        from convkit_litert.model import load
+
         return describe(load(path))
 
 
 def describe(model: Model) -> Inspection:
     """The findings on a parsed file. Specs carry signature names where the file has them."""
-    found = layer_facts.layers(model)
+    from collections import Counter
+
+    from convkit_litert.layers import layers
+
+    found = layers(model)
     inputs = tuple(spec(port) for port in model.inputs())
     outputs = tuple(spec(port) for port in model.outputs())
     flex = any(layer.op_type.startswith(f"{_FOREIGN}Flex") for layer in found)
@@ -66,6 +73,8 @@ def spec(port: Port) -> TensorSpec:
 
 def parameter_bytes(model: Model) -> dict[str, int]:
     """Bytes of constants by dtype; index tensors such as shapes and axes are constants too."""
+    from collections import Counter
+
     sizes: Counter[str] = Counter()
     for tensor in (t for graph in model.subgraphs for t in graph.tensors):
         if tensor.constant:
@@ -80,10 +89,14 @@ def precision(model: Model, found: tuple[LayerInfo, ...]) -> str:
     multiply-accumulates (of the operators where there are none); else by what most of the
     weights are stored as: `int8-dynamic`, `fp16` or `fp32`.
     """
+    from collections import Counter
+
+    from convkit_litert.layers import INDEX
+
     arithmetic = [
         layer
         for layer in found
-        if layer.compute != layer_facts.INDEX and layer.op_type not in ("QUANTIZE", "DEQUANTIZE")
+        if layer.compute != INDEX and layer.op_type not in ("QUANTIZE", "DEQUANTIZE")
     ]
     total = sum(layer.macs or (not any(x.macs for x in found)) for layer in arithmetic)
     static = sum(

@@ -53,7 +53,7 @@ def rename(
 
     Args:
         paths: from `module_paths`.
-        inputs, outputs: the source's names, in the order of the converted signature.
+        inputs, outputs: the source's names, in the program's order.
 
     Raises:
         ConversionError: if the converted model has other inputs or outputs than the source.
@@ -85,23 +85,30 @@ def rename(
 
 
 def _name_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str], name: Any) -> None:
+    """Write the signature anew: litert-torch sorts its entries by name (`output_10` before
+    `output_2`), while the graph's own lists keep the program's order, repetitions included."""
+    from ai_edge_litert import schema_py_generated as schema
+
     if not model.signatureDefs or len(model.signatureDefs) != 1:
         raise ConversionError("litert-torch wrote a file without the one signature asked for")
-    signature = model.signatureDefs[0]
-    for entries, names, what in (
-        (signature.inputs or [], inputs, "inputs"),
-        (signature.outputs or [], outputs, "outputs"),
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+    for what, indices, names in (
+        ("inputs", graph.inputs, inputs),
+        ("outputs", graph.outputs, outputs),
     ):
-        if len(entries) != len(names):
+        if len(indices) != len(names):
             raise ConversionError(
-                f"litert-torch made {len(entries)} {what} of the program's {len(names)}",
-                hint="Export the program again without unused or constant "
-                f"{what}, or choose another road with --via.",
+                f"litert-torch made {len(indices)} {what} of the program's {len(names)}",
+                hint="Choose another road, for example --via tf-saved.",
             )
         public: set[str] = set()
-        for entry, wanted in zip(entries, names, strict=True):
-            entry.name = unique_name(wanted, public).encode()
-            name(entry.tensorIndex, wanted)
+        entries = []
+        for index, wanted in zip(indices, names, strict=True):
+            entry = schema.TensorMapT()
+            entry.tensorIndex, entry.name = index, unique_name(wanted, public).encode()
+            entries.append(entry)
+            name(index, wanted)
+        setattr(signature, what, entries)
 
 
 def _place(raw: str, kind: str, paths: Mapping[str, str]) -> str:

@@ -12,12 +12,11 @@ from convkit.plugin import (
     Artifact,
     ConverterBase,
     HopContext,
+    LayerInfo,
     Option,
     State,
     TensorSpec,
-    TraitProvision,
 )
-from convkit_litert import exclusion
 
 if TYPE_CHECKING:
     from convkit_litert.model import Model
@@ -26,8 +25,6 @@ _REQUIREMENTS = ("ai-edge-quantizer", "ai-edge-litert")
 _EVERYTHING = ".*"
 _LAST_WORD = ""
 """A pattern that matches every operator like `.*`, yet is a rule of its own: later ones win."""
-_INLINE_LIMIT = 1 << 30
-"""Above this a file keeps its constants behind the flatbuffer, whose own limit is 2 GiB."""
 
 _PER_CHANNEL = Option("per_channel", True, "one scale per output channel of a weight")
 
@@ -44,6 +41,10 @@ class _Quantizer(ConverterBase):
     def _rules(self, manager: Any, options: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    def _unsafe(self, layer: LayerInfo) -> bool:
+        """Whether the tool would quantize this layer to something that may fail at run time."""
+        return False
+
     def _ranges(
         self,
         prepared: _Prepared,
@@ -53,6 +54,14 @@ class _Quantizer(ConverterBase):
         context: HopContext,
     ) -> dict[str, Any] | None:
         return None
+
+    def _probe(
+        self, prepared: _Prepared, artifact: Artifact, context: HopContext
+    ) -> Mapping[str, Any]:
+        """A sample for one inference, by input name."""
+        from convkit_litert.arrays import zeros
+
+        return {port.name: zeros(port) for port in prepared.model.inputs()}
 
     def convert(
         self,
@@ -71,18 +80,21 @@ class _Quantizer(ConverterBase):
         context.progress("loading ai-edge-quantizer", None)
         from ai_edge_quantizer import quantizer, recipe_manager
 
+        from convkit_litert import exclusion
         from convkit_litert.inspector import describe
         from convkit_litert.layers import layers
         from convkit_litert.model import parse
 
         prepared = prepare(artifact)
         names = context.recipe.float_layers if context.recipe else ()
-        excluded = exclusion.select(layers(prepared.model), names)
+        every = layers(prepared.model)
+        excluded = exclusion.select(every, names)
         manager = recipe_manager.RecipeManager()
         self._rules(manager, options)
-        if excluded:
+        spared = (*excluded, *(layer for layer in every if self._unsafe(layer)))
+        if spared:
             manager.add_quantization_config(
-                exclusion.pattern(excluded), "*", algorithm_key="no_quantize"
+                exclusion.pattern(spared), "*", algorithm_key="no_quantize"
             )
         self._io_rules(manager, options)
         recipe = manager.get_quantization_recipe()
@@ -96,7 +108,7 @@ class _Quantizer(ConverterBase):
                 f"ai-edge-quantizer failed: {str(exc).strip().splitlines()[0]}",
                 hint="Keep the layers that the message names in float, or use another quantizer.",
             ) from exc
-        data = _shrink(made.quantized_model)
+        data = self._finish(made.quantized_model, prepared.model, options)
         result = parse(data)
         inspection = describe(result)
         exclusion.prove(excluded, inspection.layers)
@@ -106,8 +118,8 @@ class _Quantizer(ConverterBase):
                 f"{inspection.integer_macs} of {inspection.macs} multiply-accumulates are integer",
                 hint="Keep fewer layers in float, or choose another precision.",
             )
+        _smoke(output.name, data, result, self._probe(prepared, artifact, context), context.threads)
         output.write_bytes(data)
-        _smoke(output, result, context.threads)
         return replace(
             artifact,
             path=output,
@@ -120,6 +132,16 @@ class _Quantizer(ConverterBase):
                 "quantized_io": inspection.traits["quantized_io"],
             },
         )
+
+    def _finish(self, made: bytearray, source: Model, options: Mapping[str, Any]) -> bytes:
+        """The tool's file with its outputs checked and without its waste."""
+        from convkit_litert import packing
+        from convkit_litert.boundary import restore_float_outputs
+
+        raw = packing.unpack(made)
+        if options.get("io", "float") == "float":
+            restore_float_outputs(raw, source)
+        return packing.pack(raw)
 
     def _io_rules(self, manager: Any, options: Mapping[str, Any]) -> None:
         """Inputs and outputs are operators to this tool: they stay float unless asked for."""
@@ -175,10 +197,17 @@ class StaticInt8(_Quantizer):
             choices=("min-max", "moving-average"),
         ),
     )
-    provides: tuple[TraitProvision, ...] = ()
 
     def _rules(self, manager: Any, options: Mapping[str, Any]) -> None:
-        manager.add_static_config(_EVERYTHING, "*", 8, 8, weight_granularity=_granularity(options))
+        granularity = _granularity(options)
+        manager.add_static_config(_EVERYTHING, "*", 8, 8, weight_granularity=granularity)
+        # There is no static kernel for a lookup, but its table is often most of the file.
+        manager.add_dynamic_config(_EVERYTHING, "EMBEDDING_LOOKUP", 8, granularity=granularity)
+
+    def _unsafe(self, layer: LayerInfo) -> bool:
+        """A divisor that rounds to zero stops the integer kernel: such models work on one input
+        and fail on the next. A constant divisor is known beforehand."""
+        return layer.op_type == "DIV" and len(layer.inputs) > 1
 
     def _ranges(
         self,
@@ -202,6 +231,15 @@ class StaticInt8(_Quantizer):
             threads=context.threads,
             progress=lambda done: context.progress("calibrating", done / data.count),
         )
+
+    def _probe(
+        self, prepared: _Prepared, artifact: Artifact, context: HopContext
+    ) -> Mapping[str, Any]:
+        """The first calibration sample."""
+        from convkit_litert import calibrate
+
+        assert context.calibration is not None
+        return next(calibrate.samples(context.calibration, artifact, prepared.model))
 
 
 def _granularity(options: Mapping[str, Any]) -> Any:
@@ -266,20 +304,13 @@ def _signature(model: Model) -> Any:
     return made
 
 
-def _shrink(data: bytearray) -> bytes:
-    from convkit_litert import packing
-
-    return bytes(data) if len(data) > _INLINE_LIMIT else packing.pack(packing.unpack(data))
-
-
-def _smoke(path: Path, model: Model, threads: int) -> None:
-    """One inference on zeros: a kernel that refuses its operands says so here, not at the user's."""
-    from convkit_litert.arrays import zeros
+def _smoke(name: str, data: bytes, model: Model, sample: Mapping[str, Any], threads: int) -> None:
+    """One inference: a kernel that refuses its operands says so here, not at the user's."""
     from convkit_litert.runner import LiteRtSession, interpreter
 
-    blank = Artifact(path, State("tflite"))
-    session = LiteRtSession(blank, model, interpreter(path, threads))
-    session.run([zeros(port) for port in model.inputs()])
+    blank = Artifact(Path(name), State("tflite"))
+    session = LiteRtSession(blank, model, interpreter(name, threads, model_content=data))
+    session.run([sample[port.name] for port in model.inputs()])
 
 
 def _specs(source: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
 from convkit.plugin import Artifact, Session, TensorSpec
-from convkit_litert.arrays import decode, encode
-from convkit_litert.model import Model, Port, load
+
+if TYPE_CHECKING:
+    from convkit_litert.model import Model, Port
 
 _SELECT_TF = ("Select TensorFlow op", "Flex")
 
@@ -31,12 +31,19 @@ class LiteRtRunner:
             InputError: the file is damaged.
             ConversionError: the runtime cannot load it.
         """
+        from convkit_litert.model import load
+
         model = load(artifact.path)
-        return LiteRtSession(artifact, model, interpreter(artifact.path, threads))
+        made = interpreter(artifact.path.name, threads, model_path=str(artifact.path))
+        return LiteRtSession(artifact, model, made)
 
 
-def interpreter(path: Path, threads: int) -> Any:
+def interpreter(name: str, threads: int, **source: Any) -> Any:
     """An interpreter with its tensors allocated.
+
+    Args:
+        name: for messages.
+        source: `model_path` or `model_content`.
 
     Raises:
         ConversionError: the runtime cannot load the file.
@@ -44,16 +51,16 @@ def interpreter(path: Path, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        made = Interpreter(model_path=str(path), num_threads=threads or None)
+        made = Interpreter(num_threads=threads or None, **source)
         made.allocate_tensors()
     except Exception as exc:
         text = str(exc).strip() or type(exc).__name__
         if any(mark in text for mark in _SELECT_TF):
             raise ConversionError(
-                f"{path.name} needs TensorFlow's own operators (Flex)",
+                f"{name} needs TensorFlow's own operators (Flex)",
                 hint="The LiteRT runtime has none of them; convert with builtin operators only.",
             ) from exc
-        raise ConversionError(f"LiteRT cannot load {path.name}: {text.splitlines()[0]}") from exc
+        raise ConversionError(f"LiteRT cannot load {name}: {text.splitlines()[0]}") from exc
     return made
 
 
@@ -72,6 +79,8 @@ class LiteRtSession:
         Raises:
             ConversionError: wrong number, shape or range of inputs, or a kernel fails.
         """
+        from convkit_litert.arrays import decode, encode
+
         if len(inputs) != len(self._inputs):
             raise ConversionError(f"{len(self._inputs)} inputs are needed, {len(inputs)} given")
         arrays = [encode(array, port) for array, port in zip(inputs, self._inputs, strict=True)]
