@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convkit.errors import InputError
+
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
 
 PT2 = "pt2"
 PT2_OLD = "pt2-old"
@@ -22,6 +26,7 @@ _ZIP_MAGIC = b"PK\x03\x04"
 # torch.save before 1.6: a pickle of the number 0x1950a86a20f9469cfc6c.
 _RAW_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _MAX_MEMBERS = 200_000
+_DAMAGED = "The file is truncated or damaged; copy it again, or export the model again."
 
 
 def kind_of(path: Path, head: bytes) -> str | None:
@@ -52,7 +57,13 @@ def _member_names(path: Path) -> tuple[str, ...]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         return ()
     with zipfile.ZipFile(path) as archive:
-        return tuple(archive.namelist()[:_MAX_MEMBERS])
+        members = archive.infolist()[:_MAX_MEMBERS]
+        return tuple(m.filename for m in members) if _starts_at_zero(members) else ()
+
+
+def _starts_at_zero(members: Sequence[ZipInfo]) -> bool:
+    """Archives nest: the end of a truncated one may be a whole archive that was inside it."""
+    return min((m.header_offset for m in members), default=-1) == 0
 
 
 def _kind_of_members(names: Iterable[str]) -> str | None:
@@ -86,17 +97,19 @@ def verify_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = [name.lower() for name in archive.namelist()]
             if len(set(names)) != len(names):
-                raise InputError(f"{path.name} holds two members of the same name")
+                raise InputError(f"{path.name} holds two members of the same name", hint=_DAMAGED)
+            if not _starts_at_zero(archive.infolist()):
+                raise InputError(f"{path.name} is only a part of an archive", hint=_DAMAGED)
             broken = archive.testzip()
     except InputError:
         raise
     except Exception as exc:  # zipfile raises a dozen types on damaged archives
         raise InputError(
             f"{path.name} is not a complete zip archive ({exc})",
-            hint="The file is truncated or damaged; copy or export it again.",
+            hint=_DAMAGED,
         ) from exc
     if broken is not None:
         raise InputError(
             f"{path.name} is damaged: the checksum of its member {broken!r} does not match",
-            hint="Copy the file again, or export the model again.",
+            hint=_DAMAGED,
         )

@@ -62,4 +62,5 @@ def _bytes(tensor: torch.Tensor) -> Any:
     import torch
 
     plain = tensor.detach().to("cpu").contiguous()
-    return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
+    array: Any = plain.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)

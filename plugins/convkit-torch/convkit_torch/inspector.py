@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convkit.errors import InputError
+from convkit.errors import InputError, UsageError
 from convkit.plugin import Inspection, ReadOptions, State, TensorSpec
 from convkit_torch import container
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
 
 
@@ -42,18 +41,18 @@ class TorchInspector:
         kind = reading.container_of(path)
         if kind == container.TORCHSCRIPT:
             return _inspect_script(path, read)
-        program = reading.load_program(path, read)
-        # A pickled module and a state dict are both "not yet exported" for the planner.
-        shown = "pt2" if kind in (container.PT2, container.PT2_OLD) else "state-dict"
-        return _inspect_program(program, shown)
+        if kind in (container.PT2, container.PT2_OLD):
+            return _inspect_program(reading.load_program(path, read), "pt2")
+        model = reading.load_eager(path, read)
+        return _inspect_program(reading.export(model.module, model.examples), model.container)
 
 
 def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
+    import torch
+
     from convkit_torch.digest import program_digest
     from convkit_torch.layers import op_type, program_layers
     from convkit_torch.signature import is_dynamic, program_specs
-
-    import torch
 
     inputs, outputs = program_specs(program)
     if not outputs:
@@ -85,17 +84,13 @@ def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
     from convkit_torch import reading
     from convkit_torch.signature import dtype_name
 
-    if not read.trust:
-        reading.check_script(path)
-    module = reading.load_script(path)
+    module = reading.load_script(path, read)
     inputs = reading.script_inputs(module, read)
     examples = reading.example_tensors([spec.name for spec in inputs], read)
     try:
         with torch.no_grad():
             results = reading.flat_tensors(module(*examples))
     except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
-        from convkit.errors import UsageError
-
         raise UsageError(
             f"{path.name} cannot run on inputs of these shapes: {reading.first_line(exc)}",
             hint="Check --shape and --dtype.",
@@ -137,7 +132,7 @@ def _script_digest(path: Path, inputs: Iterable[TensorSpec]) -> str:
     return digest.hexdigest()
 
 
-def _precision(tensors: Iterable[torch.Tensor]) -> str:
+def _precision(tensors: Iterable[Any]) -> str:
     import torch
 
     floats = Counter[Any]()

@@ -63,12 +63,16 @@ def _count(shape: Any) -> int:
     return prod(d if isinstance(d, int) else 1 for d in shape)
 
 
+def _shape(argument: Any) -> Any:
+    return getattr(getattr(argument, "meta", {}).get("val"), "shape", ())
+
+
 def _macs(node: Any) -> int:
     """Multiply-accumulates from the fake tensors' shapes."""
     kind = op_type(node.target).removeprefix("aten.")
-    shapes = [a.meta["val"].shape if hasattr(a, "meta") else () for a in node.args[:3]]
+    shapes = [_shape(argument) for argument in node.args[:3]]
     out = next(_leaves(node), None)
-    if out is None or not all(hasattr(s, "__len__") for s in shapes):
+    if out is None:
         return 0
     result = _count(out.shape)
     if kind.startswith("conv_transpose"):
@@ -79,6 +83,9 @@ def _macs(node: Any) -> int:
         return result * _count(shapes[0][-1:])
     if kind == "addmm":
         return result * _count(shapes[1][-1:])
+    if kind in ("lstm", "gru") and len(node.args) > 2 and isinstance(node.args[2], list | tuple):
+        weights = [_shape(argument) for argument in node.args[2]]
+        return _count(shapes[0][:2]) * sum(_count(w) for w in weights if len(w) == 2)
     if kind == "scaled_dot_product_attention":
         query, key, value = shapes
         return _count(query[:-1]) * _count(key[-2:-1]) * (_count(query[-1:]) + _count(value[-1:]))

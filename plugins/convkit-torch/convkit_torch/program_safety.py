@@ -161,7 +161,7 @@ def check_program(program: Any, archive: str) -> None:
     """
     try:
         _walk(program, "")
-    except _Unsafe as exc:
+    except _UnsafeTextError as exc:
         raise UnsafeError(
             f"{archive} holds a text that could run code when loaded: {exc}", hint=TRUST_HINT
         ) from exc
@@ -169,7 +169,7 @@ def check_program(program: Any, archive: str) -> None:
         raise InputError(f"{archive} holds a program that is nested too deeply") from exc
 
 
-class _Unsafe(Exception):
+class _UnsafeTextError(Exception):
     """Carries the offending text."""
 
     def __init__(self, what: str, text: object) -> None:
@@ -213,13 +213,13 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
     """Only the module path reaches generated code; the rest is shown to people."""
     stack = metadata.get("nn_module_stack", "")
     if not isinstance(stack, str):
-        raise _Unsafe("module path", stack)
+        raise _UnsafeTextError("module path", stack)
     _match(_SCOPE, stack, "module path")
 
 
 def _match(pattern: re.Pattern[str], text: object, what: str) -> None:
     if not isinstance(text, str) or len(text) > 65_536 or not pattern.fullmatch(text):
-        raise _Unsafe(what, text)
+        raise _UnsafeTextError(what, text)
 
 
 def _check_target(text: str) -> None:
@@ -236,9 +236,9 @@ def _check_target(text: str) -> None:
     if parts[:3] == ["torch", "ops", "higher_order"] and len(parts) == 4:
         if parts[3] in _HIGHER_ORDER:
             return
-        raise _Unsafe("operator", text)
+        raise _UnsafeTextError("operator", text)
     if parts[:2] != ["torch", "ops"] or len(parts) != 5:
-        raise _Unsafe("operator", text)
+        raise _UnsafeTextError("operator", text)
     resolved: Any = torch.ops
     for part in parts[2:]:
         _match(_NAME, part, "operator")
@@ -246,19 +246,19 @@ def _check_target(text: str) -> None:
             return  # torch itself reports an operator that is not installed
         resolved = getattr(resolved, part)
     if not isinstance(resolved, torch._ops.OpOverload):
-        raise _Unsafe("operator", text)
+        raise _UnsafeTextError("operator", text)
     if any(argument.name in ("filename", "path_name") for argument in resolved._schema.arguments):
-        raise _Unsafe("operator that reads or writes files", text)
+        raise _UnsafeTextError("operator that reads or writes files", text)
 
 
 def _check_expression(text: str) -> None:
     """Arithmetic and comparisons over symbols and tensor sizes; calls of known functions only."""
     if len(text) > 65_536:
-        raise _Unsafe("expression", text)
+        raise _UnsafeTextError("expression", text)
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError) as exc:
-        raise _Unsafe("expression", text) from exc
+        raise _UnsafeTextError("expression", text) from exc
     for node in ast.walk(tree):
         ok = isinstance(node, _NODES)
         if isinstance(node, ast.Name):
@@ -271,7 +271,7 @@ def _check_expression(text: str) -> None:
             name = node.func.id if isinstance(node.func, ast.Name) else ""
             ok = name in _MATH_CALLS or isinstance(node.func, ast.Attribute)
         if not ok:
-            raise _Unsafe("expression", text)
+            raise _UnsafeTextError("expression", text)
 
 
 def _check_tree(text: str) -> None:
@@ -280,7 +280,7 @@ def _check_tree(text: str) -> None:
     try:
         spec = json.loads(text)
     except ValueError as exc:
-        raise _Unsafe("tree", text) from exc
+        raise _UnsafeTextError("tree", text) from exc
     _walk_tree(spec)
 
 
@@ -288,7 +288,7 @@ def _walk_tree(value: Any) -> None:
     if isinstance(value, dict):
         # Its context names a module to import and a function to call.
         if value.get("type") == "collections.defaultdict":
-            raise _Unsafe("tree type", "collections.defaultdict")
+            raise _UnsafeTextError("tree type", "collections.defaultdict")
         for name, item in value.items():
             if name == "context" and isinstance(item, str):
                 _walk_tree(_context(item))
@@ -296,7 +296,7 @@ def _walk_tree(value: Any) -> None:
                 _match(_PLAIN, name, "tree key")
                 # torch imports the module that an enumeration says it lives in.
                 if name == "__enum__":
-                    raise _Unsafe("tree key", name)
+                    raise _UnsafeTextError("tree key", name)
                 _walk_tree(item)
     elif isinstance(value, list):
         for item in value:

@@ -27,10 +27,15 @@ _EXAMPLE_SEED = 0
 
 @dataclass(frozen=True)
 class EagerModel:
-    """A live module, in eval mode, with arguments that it can be called with."""
+    """A live module, in eval mode, with arguments that it can be called with.
+
+    Attributes:
+        container: `state-dict`, or `module` where the file holds the pickled module itself.
+    """
 
     module: torch.nn.Module
     examples: tuple[Any, ...]
+    container: str
 
 
 def container_of(path: Path) -> str:
@@ -55,18 +60,32 @@ def container_of(path: Path) -> str:
 
 
 def load_program(path: Path, read: ReadOptions) -> ExportedProgram:
-    """Read any torch file but TorchScript as an exported program, exporting it where needed.
+    """Read a torch.export archive.
 
     Raises:
-        InputError, UsageError, UnsafeError: as `torch.inspect` documents.
+        InputError: damaged, or another kind of torch file.
+        UnsafeError: loading it would run code and `read.trust` is False.
     """
+    import torch
+
     kind = container_of(path)
-    if kind in (container.PT2, container.PT2_OLD):
-        return _load_pt2(path, kind, read)
-    if kind == container.TORCHSCRIPT:
-        raise UsageError(f"{path.name} is TorchScript, which torch.export cannot read")
-    model = load_eager(path, read)
-    return export(model.module, model.examples)
+    if kind not in (container.PT2, container.PT2_OLD):
+        raise InputError(f"{path.name} is not a torch.export archive")
+    try:
+        if not read.trust:
+            if kind == container.PT2:
+                program_safety.check_archive(path)
+            else:
+                program_safety.check_old_archive(path)
+        return torch.export.load(str(path))
+    except ConvkitError:
+        raise
+    except Exception as exc:  # torch raises any type on malformed archives
+        raise InputError(
+            f"{path.name} cannot be read as a torch.export archive: {first_line(exc)}",
+            hint="It may be damaged, made by a newer torch, or use operators of a library that is "
+            "not installed here.",
+        ) from exc
 
 
 def export(module: torch.nn.Module, examples: Sequence[Any]) -> ExportedProgram:
@@ -94,26 +113,6 @@ def first_line(exc: BaseException) -> str:
     return (lines[0] if lines else type(exc).__name__)[:300]
 
 
-def _load_pt2(path: Path, kind: str, read: ReadOptions) -> ExportedProgram:
-    import torch
-
-    try:
-        if not read.trust:
-            if kind == container.PT2:
-                program_safety.check_archive(path)
-            else:
-                program_safety.check_old_archive(path)
-        return torch.export.load(str(path))
-    except ConvkitError:
-        raise
-    except Exception as exc:  # torch raises any type on malformed archives
-        raise InputError(
-            f"{path.name} cannot be read as a torch.export archive: {first_line(exc)}",
-            hint="It may be damaged, made by a newer torch, or use operators of a library that is "
-            "not installed here.",
-        ) from exc
-
-
 def load_eager(path: Path, read: ReadOptions) -> EagerModel:
     """The live module of a state dict (through `read.factory`) or of a pickled module.
 
@@ -122,10 +121,9 @@ def load_eager(path: Path, read: ReadOptions) -> EagerModel:
         UsageError: the factory or the shapes are missing.
         InputError: damaged, or the weights do not fit the module.
     """
-    import torch
-
     content = _unpickle(path, read.trust)
     module = _find_module(content)
+    held = "state-dict" if module is None else "module"
     if module is None:
         weights = _find_weights(content)
         if weights is None:
@@ -134,10 +132,11 @@ def load_eager(path: Path, read: ReadOptions) -> EagerModel:
         _load_weights(module, weights, path)
     else:
         examples = None
-    module = module.float() if _is_half(module) and not read.dtypes else module
+    if _is_half(module):
+        module = module.float()
     if examples is None:
         examples = _examples_from_shapes(module, read)
-    return EagerModel(module.eval().requires_grad_(False), tuple(examples))
+    return EagerModel(module.eval().requires_grad_(False), tuple(examples), held)
 
 
 def _is_half(module: torch.nn.Module) -> bool:
@@ -168,7 +167,9 @@ def _unpickle(path: Path, trust: bool) -> Any:
             hint="Install the package that defines the module, or put it on PYTHONPATH.",
         ) from exc
     except Exception as exc:  # damaged legacy files fail with any type
-        raise InputError(f"{path.name} is damaged: {first_line(exc)}") from exc
+        raise InputError(
+            f"{path.name} is damaged: {first_line(exc)}", hint="Copy the file again."
+        ) from exc
 
 
 def _find_module(content: Any) -> Any:
@@ -189,9 +190,9 @@ def _find_weights(content: Any) -> dict[str, Any] | None:
     for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping):
             return _find_weights(content[key])
-    if content and all(isinstance(k, str) for k in content):
-        if any(isinstance(v, torch.Tensor) for v in content.values()):
-            return dict(content)
+    named = all(isinstance(name, str) for name in content)
+    if named and any(isinstance(value, torch.Tensor) for value in content.values()):
+        return dict(content)
     return None
 
 
@@ -212,7 +213,8 @@ def _build(read: ReadOptions, path: Path) -> tuple[Any, tuple[Any, ...] | None]:
     try:
         with _importable_from_cwd():
             source = importlib.import_module(module_name)
-            built = functools.reduce(getattr, function.split("."), source)()
+            factory: Any = functools.reduce(getattr, function.split("."), source)
+            built = factory()
     except Exception as exc:  # the user's own code
         raise UsageError(
             f"the factory {read.factory} failed: {type(exc).__name__}: {first_line(exc)}",
@@ -309,17 +311,20 @@ def example_tensors(names: Sequence[str], read: ReadOptions) -> tuple[torch.Tens
     return tuple(tensors)
 
 
-def load_script(path: Path) -> Any:
+def load_script(path: Path, read: ReadOptions) -> Any:
     """A TorchScript module in eval mode.
 
     Raises:
-        UnsafeError: its code reads or writes files.
+        UnsafeError: its code reads or writes files and `read.trust` is False.
         InputError: damaged.
     """
     import torch
 
+    if not read.trust:
+        _check_script(path)
+    load: Any = torch.jit.load
     try:
-        module = torch.jit.load(str(path), map_location="cpu")
+        module = load(str(path), map_location="cpu")
     except Exception as exc:
         raise InputError(
             f"{path.name} cannot be read as TorchScript: {first_line(exc)}",
@@ -328,7 +333,7 @@ def load_script(path: Path) -> Any:
     return module.eval()
 
 
-def check_script(path: Path) -> None:
+def _check_script(path: Path) -> None:
     """Refuse TorchScript whose code names an operator that touches files; it may run at loading.
 
     Raises:

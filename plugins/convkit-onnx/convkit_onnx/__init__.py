@@ -1,0 +1,1 @@
+"""ONNX plugin of convkit: inspects, simplifies and runs ONNX models."""

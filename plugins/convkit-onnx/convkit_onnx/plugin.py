@@ -1,0 +1,49 @@
+"""Hooks of convkit-onnx; cheap to import, since every command line does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
+from convkit_onnx.detect import looks_like_onnx
+from convkit_onnx.inspector import OnnxInspector
+from convkit_onnx.runner import OnnxRuntimeRunner
+from convkit_onnx.simplify import Simplify
+
+_SUFFIX = ".onnx"
+
+
+@hookimpl
+def convkit_formats() -> Iterable[Format]:
+    """The `onnx` format."""
+    precisions = ("fp32", "fp16", "int8-dynamic", "int8")
+    return (Format("onnx", "ONNX", suffixes=(_SUFFIX,), precisions=precisions),)
+
+
+@hookimpl
+def convkit_converters() -> Iterable[Converter]:
+    """The simplifier."""
+    return (Simplify(),)
+
+
+@hookimpl
+def convkit_runners() -> Iterable[Runner]:
+    """ONNX Runtime."""
+    return (OnnxRuntimeRunner(),)
+
+
+@hookimpl
+def convkit_inspectors() -> Iterable[Inspector]:
+    """The reader of ONNX files."""
+    return (OnnxInspector(),)
+
+
+@hookimpl
+def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
+    """By the protobuf's structure; else, weakly, by the suffix."""
+    if looks_like_onnx(head):
+        return Detection("onnx", 1.0)
+    if head and path.suffix.lower() == _SUFFIX:
+        return Detection("onnx", 0.5)
+    return None

@@ -1,0 +1,59 @@
+"""Hooks of convkit-torch; cheap to import, since every command line does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
+from convkit_torch import container
+from convkit_torch.export_program import ExportProgram
+from convkit_torch.inspector import TorchInspector
+from convkit_torch.onnx_dynamo import OnnxDynamo
+from convkit_torch.onnx_legacy import OnnxLegacy
+from convkit_torch.runner import TorchRunner
+
+
+@hookimpl
+def convkit_formats() -> Iterable[Format]:
+    """The `torch` format."""
+    return (Format("torch", "PyTorch", suffixes=container.SUFFIXES),)
+
+
+@hookimpl
+def convkit_converters() -> Iterable[Converter]:
+    """Export to torch.export archives and to ONNX."""
+    return (ExportProgram(), OnnxDynamo(), OnnxLegacy())
+
+
+@hookimpl
+def convkit_runners() -> Iterable[Runner]:
+    """PyTorch itself."""
+    return (TorchRunner(),)
+
+
+@hookimpl
+def convkit_inspectors() -> Iterable[Inspector]:
+    """The reader of torch files."""
+    return (TorchInspector(),)
+
+
+@hookimpl
+def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
+    """By the archive's members or a magic number; else, weakly, by the suffix."""
+    if container.kind_of(path, head) is not None:
+        return Detection("torch", 1.0)
+    if head and path.suffix.lower() in container.SUFFIXES:
+        return Detection("torch", 0.5)
+    return None
+
+
+@hookimpl
+def convkit_save_live(model: object, example_inputs: Sequence[object], output: Path) -> str | None:
+    """Write a live nn.Module or ExportedProgram to `output`."""
+    from convkit_torch.live import export_module, is_torch_model
+
+    if not is_torch_model(model):
+        return None
+    export_module(model, example_inputs, output)
+    return "torch"
