@@ -6,10 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
-from convkit_litert.converter import TorchToTflite
-from convkit_litert.inspector import LiteRtInspector
-from convkit_litert.quantizers import DynamicInt8, Float16, StaticInt8
-from convkit_litert.runner import LiteRtRunner
 
 SUFFIX = ".tflite"
 IDENTIFIER = b"TFL3"
@@ -31,18 +27,25 @@ def convkit_formats() -> Iterable[Format]:
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
     """torch to TFLite, and the three quantizers."""
+    from convkit_litert.converter import TorchToTflite
+    from convkit_litert.quantizers import DynamicInt8, Float16, StaticInt8
+
     return (TorchToTflite(), Float16(), DynamicInt8(), StaticInt8())
 
 
 @hookimpl
 def convkit_runners() -> Iterable[Runner]:
     """The LiteRT interpreter."""
+    from convkit_litert.runner import LiteRtRunner
+
     return (LiteRtRunner(),)
 
 
 @hookimpl
 def convkit_inspectors() -> Iterable[Inspector]:
     """The flatbuffer reader."""
+    from convkit_litert.inspector import LiteRtInspector
+
     return (LiteRtInspector(),)
 
 

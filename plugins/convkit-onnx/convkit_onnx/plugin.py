@@ -7,9 +7,6 @@ from pathlib import Path
 
 from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
 from convkit_onnx.detect import looks_like_onnx
-from convkit_onnx.inspector import OnnxInspector
-from convkit_onnx.runner import OnnxRuntimeRunner
-from convkit_onnx.simplify import Simplify
 
 _SUFFIX = ".onnx"
 
@@ -24,18 +21,24 @@ def convkit_formats() -> Iterable[Format]:
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
     """The simplifier."""
+    from convkit_onnx.simplify import Simplify
+
     return (Simplify(),)
 
 
 @hookimpl
 def convkit_runners() -> Iterable[Runner]:
     """ONNX Runtime."""
+    from convkit_onnx.runner import OnnxRuntimeRunner
+
     return (OnnxRuntimeRunner(),)
 
 
 @hookimpl
 def convkit_inspectors() -> Iterable[Inspector]:
     """The reader of ONNX files."""
+    from convkit_onnx.inspector import OnnxInspector
+
     return (OnnxInspector(),)
 
 

@@ -7,11 +7,6 @@ from pathlib import Path
 
 from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
 from convkit_torch import container
-from convkit_torch.export_program import ExportProgram
-from convkit_torch.inspector import TorchInspector
-from convkit_torch.onnx_dynamo import OnnxDynamo
-from convkit_torch.onnx_legacy import OnnxLegacy
-from convkit_torch.runner import TorchRunner
 
 
 @hookimpl
@@ -23,18 +18,26 @@ def convkit_formats() -> Iterable[Format]:
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
     """Export to torch.export archives and to ONNX."""
+    from convkit_torch.export_program import ExportProgram
+    from convkit_torch.onnx_dynamo import OnnxDynamo
+    from convkit_torch.onnx_legacy import OnnxLegacy
+
     return (ExportProgram(), OnnxDynamo(), OnnxLegacy())
 
 
 @hookimpl
 def convkit_runners() -> Iterable[Runner]:
     """PyTorch itself."""
+    from convkit_torch.runner import TorchRunner
+
     return (TorchRunner(),)
 
 
 @hookimpl
 def convkit_inspectors() -> Iterable[Inspector]:
     """The reader of torch files."""
+    from convkit_torch.inspector import TorchInspector
+
     return (TorchInspector(),)
 
 
