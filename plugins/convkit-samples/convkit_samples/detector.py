@@ -159,7 +159,7 @@ class Decode(nn.Module):
 
     def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """Map logits (n, 64, anchors), (n, classes, anchors) to (n, 4 + classes, anchors)."""
-        before, after = self.distances(boxes).split((2, 2), dim=1)
+        before, after = torch.split(self.distances(boxes), [2, 2], dim=1)
         centre = self.points + (after - before) * 0.5
         decoded = torch.cat([centre, before + after], dim=1) * self.strides
         return torch.cat([decoded, scores.sigmoid()], dim=1)
