@@ -68,7 +68,7 @@ def kinds(samples: Sequence[Any]) -> tuple[Slice, ...]:
     import numpy as np
 
     first = np.asarray(samples[0])
-    if first.ndim < 2 or not np.issubdtype(first.dtype, np.floating):
+    if first.ndim < 2 or not first.size or not np.issubdtype(first.dtype, np.floating):
         return (WHOLE,)
     if any(np.shape(s) != first.shape for s in samples):
         return (WHOLE,)
@@ -99,13 +99,21 @@ def _cuts(rows: Any) -> list[int]:
             return changes
     if size.max() == 0:
         return []
-    gains = [
-        (_ratio(np.median(size[:cut]), np.median(size[cut:])), -cut) for cut in range(1, len(size))
-    ]
-    gain, cut = max(gains)
+    cut = _border(np.log(np.maximum(size, 1e-12 * size.max())))
+    gain = _ratio(np.median(size[:cut]), np.median(size[cut:]))
     spread = max(_spread(size[:-cut]), _spread(size[-cut:]))
     # a real border is a jump between two parts that are alike within; a slope is none
     return [-cut] if gain > AMPLITUDE_JUMP and gain > 2 * spread else []
+
+
+def _border(values: Any) -> int:
+    """Where to cut so that both parts deviate least from their own means."""
+    import numpy as np
+
+    left = np.cumsum(values)[:-1]
+    count = np.arange(1, len(values))
+    right = values.sum() - left
+    return int(np.argmax(left**2 / count + right**2 / (len(values) - count))) + 1
 
 
 def _ratio(a: float, b: float) -> float:

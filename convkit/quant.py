@@ -40,11 +40,11 @@ class QuantRecipe:
     """What to quantize: everything, except what a rule keeps in float.
 
     Attributes:
-        name: a short name for reports, such as `full integer`.
+        name: a short name for reports, such as `float output island`.
         rules: the exceptions.
     """
 
-    name: str = "full integer"
+    name: str = "nothing kept in float"
     rules: tuple[QuantRule, ...] = ()
 
     @property

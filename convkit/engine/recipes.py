@@ -14,7 +14,7 @@ HEAVY_SHARE = 0.01
 """An operator with at least this share of all multiply-accumulates, or of all parameters, does
 the model's real work; an island of float must not swallow it."""
 
-FULL = QuantRecipe("full integer")
+FULL = QuantRecipe("nothing kept in float")
 
 
 def ladder(layers: Sequence[LayerInfo], outputs_mix_kinds: bool) -> tuple[QuantRecipe, ...]:

@@ -30,13 +30,15 @@ class FormatContract:
         """A small valid model of the format."""
         raise NotImplementedError("override the fixture `source`")
 
-    @pytest.fixture
-    def manager(self) -> PluginManager:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def manager(cls) -> PluginManager:
         """The installed plugins and these."""
-        return PluginManager.discover(self.plugins)
+        return PluginManager.discover(cls.plugins)
 
-    @pytest.fixture
-    def registry(self, manager: PluginManager) -> Registry:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def registry(cls, manager: PluginManager) -> Registry:
         """What they offer together."""
         return build_registry(manager)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,10 +74,6 @@ class InspectorContract(LaboratoryContract):
             assert not late, f"{layer.name} takes {late} before they are made"
         assert all(count > 0 for count in inspection.operators.values())
         assert all(size >= 0 for size in inspection.parameter_bytes.values())
-
-    def test_findings_travel(self, inspection: Inspection) -> None:
-        """What was found survives JSON."""
-        assert decode(Inspection, json.loads(json.dumps(encode(inspection)))) == inspection
 
     def test_digest_is_of_the_content(
         self,

@@ -63,14 +63,16 @@ class PluginContract:
     plugin: ClassVar[str] = ""
     plugins: ClassVar[tuple[str, ...]] = ()
 
-    @pytest.fixture
-    def manager(self) -> PluginManager:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def manager(cls) -> PluginManager:
         """The installed plugins and this one."""
-        assert self.plugin, "set `plugin`"
-        return PluginManager.discover((*self.plugins, self.plugin))
+        assert cls.plugin, "set `plugin`"
+        return PluginManager.discover((*cls.plugins, cls.plugin))
 
-    @pytest.fixture
-    def registry(self, manager: PluginManager) -> Registry:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def registry(cls, manager: PluginManager) -> Registry:
         """What they offer together."""
         return build_registry(manager)
 
