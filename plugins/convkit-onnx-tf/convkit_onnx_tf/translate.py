@@ -1,10 +1,11 @@
-"""The translation itself. Runs inside the isolated environment: onnx-tf, its TensorFlow, convkit."""
+"""The translation itself. Runs inside the isolated environment, beside onnx-tf."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from convkit.errors import ConversionError, InputError
 from convkit.plugin import Artifact, HopContext, State, TensorSpec
 from convkit_onnx_tf.names import rename_boundary
 
+_RAISED = re.compile(r"^[A-Z]\w*: ")
 _SIGNATURE = "serving_default"
 _HINT = (
     "onnx-tf implements the operators of opset 12 and older. Export at opset 12, simplify, or take "
@@ -49,8 +51,6 @@ def translate(artifact: Artifact, output: Path, auto_cast: bool, context: HopCon
                 # Lets the module restore static output shapes that tracing has lost.
                 module.is_export = True
                 function = module.__call__.get_concrete_function(**rep.signatures)
-                # Some recurrent operators make their variables while they are traced.
-                module.convkit_variables = list(function.graph.variables)
                 context.progress("writing the SavedModel", None)
                 tf.saved_model.save(module, str(output), signatures={_SIGNATURE: function})
             except Exception as exc:
@@ -116,18 +116,13 @@ def _spec(name: str, tensor: Any, source: TensorSpec | None) -> TensorSpec:
     else:
         shape = tuple(tensor.shape)
         if source is not None and len(source.shape) == len(shape):
-            shape = tuple(
-                s if d is None else d for d, s in zip(shape, source.shape, strict=True)
-            )
+            shape = tuple(s if d is None else d for d, s in zip(shape, source.shape, strict=True))
     return TensorSpec(name, shape, tensor.dtype.name, layout=source.layout if source else "")
 
 
 def _frameworks(threads: int) -> tuple[Any, Any]:
     import tensorflow as tf
-    from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    tf.get_logger().setLevel(logging.ERROR)
     if threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -141,11 +136,19 @@ def _frameworks(threads: int) -> tuple[Any, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence TensorFlow's start-up messages and the farewells of tensorflow-addons."""
+    """Silence TensorFlow's start-up messages and the farewells of tensorflow-addons.
+
+    Logging is switched off as a whole, because onnx-tf's handlers set levels while they run.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
@@ -168,10 +171,11 @@ def _counted_suffixes() -> Iterator[None]:
 
 
 def _message(exc: BaseException) -> str:
-    """The first line that says something, without TensorFlow's traceback in the message."""
+    """The line that says something, without the traceback that TensorFlow puts into messages."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    own = [line for line in lines if not line.startswith(("File ", "in user code", "Call args"))]
-    # Errors inside a traced function end with `SomeError: what happened`.
-    named = [line for line in own if "Error: " in line or "Exception: " in line]
-    text = (named or own or [type(exc).__name__])[-1 if named else 0]
-    return text.split("Error: ", 1)[-1].rstrip(".")[:300]
+    if not lines:
+        return type(exc).__name__
+    if not lines[0].startswith("in user code"):
+        return lines[0].rstrip(".")[:300]
+    last = max((i for i, line in enumerate(lines) if _RAISED.match(line)), default=len(lines) - 1)
+    return _RAISED.sub("", lines[last]).rstrip(".")[:300]

@@ -1,0 +1,1 @@
+"""TensorFlow SavedModels, frozen graphs, and the way from them to TFLite."""

@@ -1,0 +1,62 @@
+"""Runs SavedModels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convkit.errors import ConversionError, ConvkitError
+from convkit.plugin import Artifact, Session
+from convkit_tensorflow import signatures
+from convkit_tensorflow.runtime import REQUIREMENTS, tensorflow
+
+
+@dataclass(frozen=True)
+class SavedModelRunner:
+    """The serving signature, by TensorFlow."""
+
+    name: str = "tensorflow.run-saved"
+    format: str = "tf-saved"
+    requirements: tuple[str, ...] = REQUIREMENTS
+
+    def open(self, artifact: Artifact, threads: int) -> Session:
+        """See `Runner.open`; threads count only before TensorFlow's first operator."""
+        tf = tensorflow(threads)
+        try:
+            loaded, function = signatures.load(tf, artifact.path)
+        except ConvkitError as exc:
+            raise ConversionError(exc.message, hint=exc.hint) from exc
+        arguments = signatures.input_tensors(function)
+        inputs = signatures.ordered("inputs", artifact.inputs, arguments, artifact)
+        outputs = signatures.ordered(
+            "outputs", artifact.outputs, signatures.output_tensors(function), artifact
+        )
+        return _SavedSession(
+            tf,
+            loaded,
+            function,
+            tuple((name, arguments[name].dtype) for name, _ in inputs),
+            tuple(name for name, _ in outputs),
+        )
+
+
+@dataclass(frozen=True)
+class _SavedSession:
+    """`loaded` owns the variables that `function` uses."""
+
+    tf: Any
+    loaded: Any
+    function: Any
+    inputs: tuple[tuple[str, Any], ...]
+    outputs: tuple[str, ...]
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """See `Session.run`."""
+        results = self.function(
+            **{
+                name: self.tf.constant(value, dtype)
+                for (name, dtype), value in zip(self.inputs, inputs, strict=True)
+            }
+        )
+        return [results[name].numpy() for name in self.outputs]
