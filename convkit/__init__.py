@@ -7,28 +7,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convkit.api import Steering, convert, inspect, plan
+    from convkit.api import convert
     from convkit.artifact import ReadOptions
     from convkit.engine.session import Settings
     from convkit.engine.worker import Limits
     from convkit.errors import ConvkitError
+    from convkit.kit import Kit, Steering, inspect, plan
     from convkit.results import ConversionResult
 
 _HOMES = {
     "ConversionResult": "convkit.results",
     "ConvkitError": "convkit.errors",
+    "Kit": "convkit.kit",
     "Limits": "convkit.engine.worker",
     "ReadOptions": "convkit.artifact",
     "Settings": "convkit.engine.session",
-    "Steering": "convkit.api",
+    "Steering": "convkit.kit",
     "convert": "convkit.api",
-    "inspect": "convkit.api",
-    "plan": "convkit.api",
+    "inspect": "convkit.kit",
+    "plan": "convkit.kit",
 }
 
 __all__ = [
     "ConversionResult",
     "ConvkitError",
+    "Kit",
     "Limits",
     "ReadOptions",
     "Settings",

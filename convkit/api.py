@@ -1,180 +1,30 @@
-"""The Python interface: `convert`, `plan`, `inspect`."""
+"""The Python interface: `convert`; `plan` and `inspect` come from `convkit.kit`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from convkit.artifact import ReadOptions, State
 from convkit.engine.calibrate import CalibrationRequest, collect, missing
-from convkit.engine.environments import EnvironmentBuilder
 from convkit.engine.executor import Executor, Outcome
-from convkit.engine.machine import capture
-from convkit.engine.options import resolve_options
-from convkit.engine.planner import Planner, Wishes, require_path
+from convkit.engine.planner import require_path
+from convkit.engine.publish import check_writable, output_path, publish
+from convkit.engine.records import record
+from convkit.engine.scoreboard import scoreboard
 from convkit.engine.session import Found, Samples, Session, Settings
-from convkit.engine.sources import format_of, load
-from convkit.engine.store import Store, default_root
+from convkit.engine.sources import load
 from convkit.engine.verify import random_samples
 from convkit.engine.worker import Limits
-from convkit.engine.workers import Workers
 from convkit.errors import UsageError
 from convkit.events import Listener, silent
-from convkit.inspection import Inspection
-from convkit.plans import OptionValue, Plan
-from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import Converter
-from convkit.plugin.registry import Registry, build_registry
+from convkit.kit import DEFAULT_TIMEOUT, Kit, Steering, inspect, plan
+from convkit.plans import Plan
 from convkit.results import ConversionResult, Output, Scoreboard
 
-DEFAULT_TIMEOUT = 3600.0
-
-
-@dataclass(frozen=True)
-class Steering:
-    """How the user steers the planner; see `convkit.engine.planner.Wishes`."""
-
-    via: Sequence[str] = ()
-    avoid: Sequence[str] = ()
-    converters: Sequence[str] = ()
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-
-
-class Kit:
-    """A set of plugins on a machine: plan on it, open sessions on it.
-
-    Building one imports the plugins' declarations (no framework) and takes some tens of
-    milliseconds; `convert`, `plan` and `inspect` build one per call.
-    """
-
-    def __init__(self, plugins: Sequence[str] = (), cache: Path | None = None) -> None:
-        """`plugins`: further importable targets (`package.module`), besides the installed ones."""
-        self.manager = PluginManager.discover(plugins)
-        self.registry: Registry = build_registry(self.manager)
-        self.environment = capture()
-        self.cache = cache or default_root()
-        self.builder = EnvironmentBuilder(self.cache / "envs")
-
-    def planner(self) -> Planner:
-        """A planner on this machine."""
-
-        def fault(edge: Converter) -> str:
-            return self.builder.fault(edge.isolated) if edge.isolated else ""
-
-        return Planner(self.registry, self.environment, fault)
-
-    def wishes(self, steering: Steering) -> Wishes:
-        """Check what the user said against what exists.
-
-        Raises:
-            UsageError: a name that means nothing, with near misses.
-        """
-        converters = self.registry.converters
-        tools = {n.partition(".")[0] for n in converters}
-        states = {str(State(f.id, p)) for f in self.registry.formats.values() for p in f.precisions}
-        known = {*converters, *tools, *states, *self.registry.formats}
-        for name in (*steering.via, *steering.avoid, *steering.converters):
-            if name not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-                hint = f"Did you mean {' or '.join(near)}?" if near else "See `convkit plugins`."
-                raise UsageError(f"{name!r} is no converter, tool, format or state", hint=hint)
-        return Wishes(
-            via=tuple(steering.via),
-            avoid=tuple(steering.avoid),
-            converters=tuple(steering.converters),
-            options=resolve_options(steering.options, self.registry),
-        )
-
-    def format_of(self, path: Path, stated: str | None) -> str:
-        """The format of a source file; see `convkit.engine.sources.format_of`."""
-        return format_of(self.manager, self.registry.formats, path, stated)
-
-    def state(self, text: str) -> State:
-        """Parse `tflite-int8`."""
-        return State.parse(text, self.registry.formats.values())
-
-    @contextmanager
-    def session(
-        self,
-        listener: Listener = silent,
-        settings: Settings | None = None,
-        limits: Limits | None = None,
-    ) -> Iterator[Session]:
-        """A run: its workers are gone afterwards."""
-        store = Store(self.cache)
-        store.sweep()
-        with Workers(self.builder, store.logs, limits or Limits(DEFAULT_TIMEOUT)) as workers:
-            yield Session(
-                self.registry,
-                self.manager,
-                self.environment,
-                store,
-                workers,
-                listener,
-                settings or Settings(),
-            )
-
-
-def plan(
-    to: str,
-    *,
-    source: str | None = None,
-    model: str | Path | None = None,
-    steering: Steering = Steering(),
-    read: ReadOptions = ReadOptions(),
-    limit: int = 5,
-    plugins: Sequence[str] = (),
-) -> Plan:
-    """Rank the ways from a format (or a model file) to a target; nothing is converted.
-
-    Args:
-        to: the target state, such as `tflite-int8`.
-        source: the source state; may be left out where `model` is given.
-        model: a file; it is inspected, so that its traits (opset, container) count.
-
-    Raises:
-        UsageError: unknown names, or neither `source` nor `model`.
-    """
-    kit = Kit(plugins)
-    target, wishes = kit.state(to), kit.wishes(steering)
-    if model is not None:
-        with kit.session() as session:
-            path = Path(model)
-            stated = kit.state(source).format if source else None
-            found = load(session, path, kit.format_of(path, stated), read)
-        start, traits = found.state, found.artifact.traits
-    elif source is not None:
-        start, traits = kit.state(source), {}
-    else:
-        raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
-    return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
-
-
-def inspect(
-    model: str | Path,
-    *,
-    source: str | None = None,
-    read: ReadOptions = ReadOptions(),
-    listener: Listener = silent,
-    plugins: Sequence[str] = (),
-) -> Inspection:
-    """Read a model file and say what it really is.
-
-    Raises:
-        InputError, UnsafeError: see `Inspector.inspect`.
-    """
-    kit = Kit(plugins)
-    path = Path(model)
-    stated = kit.state(source).format if source else None
-    format_id = kit.format_of(path, stated)
-    with kit.session(listener) as session:
-        return load(session, path, format_id, read).inspection
+__all__ = ["Kit", "Steering", "convert", "inspect", "plan"]
 
 
 def convert(
@@ -299,8 +149,6 @@ def _source_path(
 def _place(
     kit: Kit, session: Session, folder: Path, stem: str, state: State, source: Path, overwrite: bool
 ) -> Path:
-    from convkit.engine.publish import check_writable, output_path
-
     place = output_path(folder, stem, state, kit.registry.formats[state.format])
     check_writable(place, source, overwrite)
     return place
@@ -332,8 +180,6 @@ def _score(
         return None
     if data is None or metric is None:
         raise UsageError("--data and --metric go together")
-    from convkit.engine.scoreboard import scoreboard
-
     return scoreboard(
         session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png"
     )
@@ -349,9 +195,6 @@ def _publish(
     place: Path,
     board: Scoreboard | None,
 ) -> Output:
-    from convkit.engine.publish import publish
-    from convkit.engine.records import record
-
     metrics = {}
     if board is not None and str(state) in board.rows:
         metrics = {board.metric: board.rows[str(state)]}

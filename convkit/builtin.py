@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from convkit.plugin import CalibrationSource, hookimpl
+from typing import TYPE_CHECKING
+
+from convkit.plugin import hookimpl
+
+if TYPE_CHECKING:
+    from convkit.plugin import CalibrationSource
 
 
 @hookimpl

@@ -101,9 +101,9 @@ def _cuts(rows: Any) -> list[int]:
         return []
     cut = _border(np.log(np.maximum(size, 1e-12 * size.max())))
     gain = _ratio(np.median(size[:cut]), np.median(size[cut:]))
-    spread = max(_spread(size[:-cut]), _spread(size[-cut:]))
+    spread = max(_spread(size[:cut]), _spread(size[cut:]))
     # a real border is a jump between two parts that are alike within; a slope is none
-    return [-cut] if gain > AMPLITUDE_JUMP and gain > 2 * spread else []
+    return [cut] if gain > AMPLITUDE_JUMP and gain > 2 * spread else []
 
 
 def _border(values: Any) -> int:

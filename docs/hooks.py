@@ -93,9 +93,9 @@ GENERATORS = {
 
 def _registry() -> Any:
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import build_registry
+    from convkit.plugin.registry import Registry
 
-    registry = build_registry(PluginManager.discover())
+    registry = Registry(PluginManager.discover())
     if registry.broken:
         raise RuntimeError(
             f"a plugin is broken, so its part of the reference is missing: {registry.broken}"

@@ -109,7 +109,7 @@ def steering(
     Raises:
         UsageError: an option without a value.
     """
-    from convkit.api import Steering
+    from convkit.kit import Steering
 
     pairs = {}
     for text in options:

@@ -118,7 +118,9 @@ class Executor:
                 result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
                 hop = WalkedHop(step, result, None, (), *self._judge(result.found, previous, stage))
             stage.detail = _detail(hop)
-        if hop.verification is not None and hop.verification.verdict == "wrong":
+            wrong = hop.verification is not None and hop.verification.verdict == "wrong"
+            stage.outcome = "failed" if wrong else stage.outcome
+        if hop.verification is not None and wrong:
             raise NumericError(
                 f"the result of {step.converter} does not compute what the original does: "
                 + "; ".join(hop.verification.problems[:3]),

@@ -9,6 +9,9 @@ from importlib import metadata
 
 from convkit.environment import Environment
 
+ALTERNATIVE = "|"
+"""Between requirements of which one is enough, as `tensorflow-cpu|tensorflow`."""
+
 
 class InstalledDistributions(Mapping[str, str]):
     """Name to version, looked up one by one: listing them all would cost every start-up."""
@@ -58,18 +61,33 @@ def _cpu_features() -> frozenset[str]:
 
 def unmet_requirement(requirements: tuple[str, ...], environment: Environment) -> str:
     """The first requirement that this environment does not meet, in words; empty if none."""
+    for text in requirements:
+        faults = [_fault(part.strip(), environment) for part in text.split(ALTERNATIVE)]
+        if all(faults):
+            return " and ".join(faults)
+    return ""
+
+
+def requirement_names(requirements: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of all distributions that requirements speak of, alternatives included."""
+    from packaging.requirements import Requirement
+
+    parts = [part.strip() for text in requirements for part in text.split(ALTERNATIVE)]
+    return tuple(Requirement(part).name for part in parts)
+
+
+def _fault(text: str, environment: Environment) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    for text in requirements:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            return f"the plugin's requirement {text!r} cannot be read"
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
-        version = environment.distributions.get(requirement.name)
-        if version is None:
-            return f"{requirement.name} is not installed"
-        if not requirement.specifier.contains(version, prereleases=True):
-            return f"{requirement.name} {version} is installed, {text} is needed"
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return f"the plugin's requirement {text!r} cannot be read"
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return ""
+    version = environment.distributions.get(requirement.name)
+    if version is None:
+        return f"{requirement.name} is not installed"
+    if not requirement.specifier.contains(version, prereleases=True):
+        return f"{requirement.name} {version} is installed, {text} is needed"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convkit.artifact import State, Trait
-from convkit.engine.machine import unmet_requirement
+from convkit.engine.machine import ALTERNATIVE, unmet_requirement
 from convkit.engine.traits import Infeasible, bind
 from convkit.environment import Environment
 from convkit.errors import NoPathError
@@ -26,6 +26,9 @@ LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
 
 MAX_CANDIDATES = 2000
 """Expanded paths looked at for one target; far above what a real graph needs."""
+
+MIN_CANDIDATES = 64
+"""Looked at even where the best paths are known already, for the sake of the rejections."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class Planner:
                 arcs.setdefault((edge.source, edge.target), []).append(edge)
         paths: list[Path] = []
         candidates = _candidates(source, target, arcs)
-        for edges in itertools.islice(candidates, MAX_CANDIDATES):
+        for number, (bound, edges) in enumerate(itertools.islice(candidates, MAX_CANDIDATES)):
+            if number >= MIN_CANDIDATES and _settled(paths, limit, bound):
+                break
             missing = _missing_wish(edges, wishes)
             if missing:
                 continue
@@ -128,7 +133,7 @@ class Planner:
         return True
 
     def _remedy(self, edge: Converter) -> str:
-        needs = " ".join(f"'{r}'" for r in edge.requirements)
+        needs = " ".join(f"'{r.partition(ALTERNATIVE)[0]}'" for r in edge.requirements)
         return f"python -m pip install {needs}"
 
     def _cost(self, steps: Sequence[Step]) -> Cost:
@@ -157,7 +162,8 @@ def require_path(plan: Plan) -> Path:
 
 def _candidates(
     source: State, target: State, arcs: Mapping[tuple[State, State], Sequence[Converter]]
-) -> Iterator[tuple[Converter, ...]]:
+) -> Iterator[tuple[float, tuple[Converter, ...]]]:
+    """Sequences of edges, each with the least rank that this and all later ones can have."""
     if source == target:
         return
     import networkx as nx
@@ -170,9 +176,18 @@ def _candidates(
     try:
         for states in nx.shortest_simple_paths(graph, source, target, weight="rank"):
             hops = [arcs[pair] for pair in itertools.pairwise(states)]
-            yield from itertools.product(*hops)
+            bound = sum(min(_rank(e) for e in edges) for edges in hops)
+            yield from ((bound, edges) for edges in itertools.product(*hops))
     except nx.NetworkXNoPath:
         return
+
+
+def _settled(paths: Sequence[Path], limit: int, bound: float) -> bool:
+    """Whether `limit` paths are known that nothing of at least this rank can beat."""
+    ranks = sorted(
+        p.cost.loss * LOSS_WEIGHT + p.cost.hops * HOP_WEIGHT + p.cost.seconds for p in paths
+    )
+    return len(ranks) >= limit and bound > ranks[limit - 1]
 
 
 def _rank(edge: Converter) -> float:

@@ -107,7 +107,7 @@ def _place(source: Path, path: Path) -> None:
     temporary = _temporary(path)
     try:
         if source.is_dir():
-            shutil.copytree(source, temporary)
+            _copy_folder(source, temporary)
             if path.exists():
                 old = _temporary(path)
                 os.replace(path, old)
@@ -123,6 +123,17 @@ def _place(source: Path, path: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """As `shutil.copytree`, which would hide the number of an error such as a full disk."""
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            shutil.copyfile(path, place)
 
 
 def _temporary(path: Path) -> Path:

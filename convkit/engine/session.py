@@ -15,6 +15,7 @@ from convkit.artifact import Artifact, State
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_files
+from convkit.engine.machine import requirement_names
 from convkit.engine.store import Store
 from convkit.engine.workers import Workers
 from convkit.environment import Environment, IsolatedEnvironment
@@ -122,10 +123,8 @@ class Session:
 
     def versions(self, requirements: tuple[str, ...]) -> dict[str, str]:
         """Versions of the distributions that requirements name."""
-        from packaging.requirements import Requirement
-
-        names = [Requirement(r).name for r in requirements]
-        return {n: self.environment.distributions.get(n, "") for n in names}
+        installed = self.environment.distributions
+        return {n: installed[n] for n in requirement_names(requirements) if n in installed}
 
 
 @dataclass

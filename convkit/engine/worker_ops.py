@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,8 @@ def op_convert(arguments: Mapping[str, Any], progress: Progress) -> Any:
     )
     artifact = decode(Artifact, arguments["artifact"])
     output = Path(arguments["output"])
-    return encode(converter.convert(artifact, output, arguments["options"], context))
+    with _temporary_files_in(context.workdir):
+        return encode(converter.convert(artifact, output, arguments["options"], context))
 
 
 def op_inspect(arguments: Mapping[str, Any], progress: Progress) -> Any:
@@ -112,6 +116,20 @@ def op_load(arguments: Mapping[str, Any], progress: Progress) -> Any:
     for name in arguments["modules"]:
         import_module(name)
     return {}
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Tools that write temporary files write them where they are cleaned up afterwards."""
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if before[0] is not None:
+            os.environ["TMPDIR"] = before[0]
+        tempfile.tempdir = before[1]
 
 
 def _implementation(arguments: Mapping[str, Any]) -> Any:

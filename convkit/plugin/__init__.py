@@ -1,30 +1,69 @@
 """Everything that a plugin's author needs, in one import.
 
-It needs the standard library only, since workers in isolated environments import it too.
+The names are loaded on first use, since every command line imports every plugin. Standard library
+only: workers in isolated environments import this too.
 """
 
-from convkit.artifact import Artifact, Format, ReadOptions, State, TensorSpec
-from convkit.calibration import CalibrationData, sample_key
-from convkit.environment import Environment, IsolatedEnvironment
-from convkit.inspection import Inspection
-from convkit.plugin.marker import hookimpl
-from convkit.plugin.protocols import (
-    CalibrationSource,
-    Converter,
-    ConverterBase,
-    Detection,
-    HopContext,
-    Inspector,
-    Metric,
-    MetricResult,
-    Option,
-    Runner,
-    Sample,
-    Session,
-    TraitProvision,
-    TraitRequirement,
-)
-from convkit.quant import LayerInfo, QuantRecipe, QuantRule, QuantScheme
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convkit.artifact import Artifact, Format, ReadOptions, State, TensorSpec
+    from convkit.calibration import CalibrationData, sample_key
+    from convkit.environment import Environment, IsolatedEnvironment
+    from convkit.inspection import Inspection
+    from convkit.plugin.marker import hookimpl
+    from convkit.plugin.protocols import (
+        CalibrationSource,
+        Converter,
+        ConverterBase,
+        Detection,
+        HopContext,
+        Inspector,
+        Metric,
+        MetricResult,
+        Option,
+        Runner,
+        Sample,
+        Session,
+        TraitProvision,
+        TraitRequirement,
+    )
+    from convkit.quant import LayerInfo, QuantRecipe, QuantRule, QuantScheme
+
+_HOMES = {
+    "Artifact": "convkit.artifact",
+    "CalibrationData": "convkit.calibration",
+    "CalibrationSource": "convkit.plugin.protocols",
+    "Converter": "convkit.plugin.protocols",
+    "ConverterBase": "convkit.plugin.protocols",
+    "Detection": "convkit.plugin.protocols",
+    "Environment": "convkit.environment",
+    "Format": "convkit.artifact",
+    "HopContext": "convkit.plugin.protocols",
+    "Inspection": "convkit.inspection",
+    "Inspector": "convkit.plugin.protocols",
+    "IsolatedEnvironment": "convkit.environment",
+    "LayerInfo": "convkit.quant",
+    "Metric": "convkit.plugin.protocols",
+    "MetricResult": "convkit.plugin.protocols",
+    "Option": "convkit.plugin.protocols",
+    "QuantRecipe": "convkit.quant",
+    "QuantRule": "convkit.quant",
+    "QuantScheme": "convkit.quant",
+    "ReadOptions": "convkit.artifact",
+    "Runner": "convkit.plugin.protocols",
+    "Sample": "convkit.plugin.protocols",
+    "Session": "convkit.plugin.protocols",
+    "State": "convkit.artifact",
+    "TensorSpec": "convkit.artifact",
+    "TraitProvision": "convkit.plugin.protocols",
+    "TraitRequirement": "convkit.plugin.protocols",
+    "hookimpl": "convkit.plugin.marker",
+    "sample_key": "convkit.calibration",
+}
 
 __all__ = [
     "Artifact",
@@ -57,3 +96,12 @@ __all__ = [
     "hookimpl",
     "sample_key",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convkit.plugin' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -7,7 +7,7 @@ plugin that fails validation stays half registered; so entry points are loaded o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -27,13 +27,22 @@ class LoadedPlugin:
     Attributes:
         name: the entry point's name.
         target: importable as `module` or `module:attribute`; workers import it again.
-        distribution, version: who ships it; empty for a plugin given directly.
+        point: where it was found, or None for a plugin given directly.
     """
 
     name: str
     target: str
-    distribution: str = ""
-    version: str = ""
+    point: EntryPoint | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def distribution(self) -> str:
+        """Who ships it, or an empty string. Looked up when asked: it parses a file."""
+        return self.point.dist.name if self.point is not None and self.point.dist else ""
+
+    @property
+    def version(self) -> str:
+        """The distribution's version, or an empty string."""
+        return self.point.dist.version if self.point is not None and self.point.dist else ""
 
 
 @dataclass(frozen=True)
@@ -71,15 +80,12 @@ class PluginManager:
 
     def add(self, name: str, target: str, point: EntryPoint | None = None) -> None:
         """Import and register one plugin; on failure record it as broken and go on."""
-        owner = point.dist.name if point is not None and point.dist is not None else ""
-        version = point.dist.version if point is not None and point.dist is not None else ""
-        if any(p.target == target for p in self.loaded):
-            return  # the same one twice, as installed and as an extra, is no conflict
+        candidate = LoadedPlugin(name, target, point)
         twin = next((p for p in self.loaded if p.name == name), None)
         if twin is not None:
             first = twin.distribution or twin.target
             reason = f"the name {name!r} is taken by {first}; one of the two must be renamed"
-            self.broken.append(BrokenPlugin(name, owner or target, reason))
+            self.broken.append(BrokenPlugin(name, candidate.distribution or target, reason))
             return
         plugin: Any = None
         try:
@@ -90,9 +96,11 @@ class PluginManager:
             if plugin is not None and self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(plugin)
             text = " ".join(str(error).split())
-            self.broken.append(BrokenPlugin(name, owner, f"{type(error).__name__}: {text}"))
+            self.broken.append(
+                BrokenPlugin(name, candidate.distribution, f"{type(error).__name__}: {text}")
+            )
             return
-        self.loaded.append(LoadedPlugin(name, target, owner, version))
+        self.loaded.append(candidate)
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[LoadedPlugin, Any]]:
         """Call a hook on every plugin; one that raises is reported broken and skipped."""

@@ -93,7 +93,8 @@ class Implementation(Protocol):
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Distributions needed, as `name` or `name>=1.2`; looked up, never imported."""
+        """Distributions needed, as `name` or `name>=1.2`, or `this|that` where one is enough;
+        looked up, never imported."""
 
 
 @runtime_checkable
@@ -168,9 +169,12 @@ class Converter(Implementation, Protocol):
         """
 
 
-@dataclass(frozen=True)
 class ConverterBase:
-    """Defaults for a converter's attributes; derive a frozen dataclass or a plain class from it."""
+    """Defaults for a converter's attributes; a subclass overrides those that differ.
+
+    A plain class on purpose: every command line builds all edges, and a dataclass costs close to
+    a millisecond each.
+    """
 
     name: str = ""
     source: State = State("")

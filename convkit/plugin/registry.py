@@ -3,42 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.artifact import PRECISIONS, Format
 from convkit.errors import PluginError, UsageError
 from convkit.plugin.manager import BrokenPlugin, LoadedPlugin, PluginManager
-from convkit.plugin.protocols import (
-    CalibrationSource,
-    Converter,
-    Inspector,
-    Metric,
-    Runner,
-    Sample,
+
+if TYPE_CHECKING:
+    from convkit.plugin.protocols import (
+        CalibrationSource,
+        Converter,
+        Inspector,
+        Metric,
+        Runner,
+        Sample,
+    )
+
+KINDS = (
+    "formats",
+    "converters",
+    "runners",
+    "inspectors",
+    "calibration_sources",
+    "metrics",
+    "samples",
 )
+"""What a registry holds; each has a hook `convkit_<kind>`."""
 
 
-@dataclass(frozen=True)
 class Registry:
-    """All formats, edges, runners, inspectors, metrics and samples, by name."""
+    """All formats, edges, runners, inspectors, metrics and samples, by name; read-only.
 
-    plugins: tuple[LoadedPlugin, ...]
-    broken: tuple[BrokenPlugin, ...]
-    formats: Mapping[str, Format]
-    converters: Mapping[str, Converter]
-    runners: Mapping[str, Runner]
-    inspectors: Mapping[str, Inspector]
-    calibration_sources: Mapping[str, CalibrationSource]
-    metrics: Mapping[str, Metric]
-    samples: Mapping[str, Sample]
-    owners: Mapping[str, LoadedPlugin]
-    """`kind/name` (`converters/litert-torch.tflite`) to the plugin that offers it."""
+    Each kind is collected when it is first asked for, since a command that lists formats should
+    not pay for importing every converter. A plugin whose declaration breaks the contract loses
+    that declaration only, and is reported in `broken`.
+    """
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._manager = manager
+        self._owners: dict[str, LoadedPlugin] = {}
+        self._broken: list[BrokenPlugin] = []
+
+    @property
+    def plugins(self) -> tuple[LoadedPlugin, ...]:
+        """The plugins that work."""
+        return tuple(self._manager.loaded)
+
+    @property
+    def broken(self) -> tuple[BrokenPlugin, ...]:
+        """Plugins and declarations that were left out; asks every plugin for everything."""
+        for kind in KINDS:
+            getattr(self, kind)
+        return (*self._manager.broken, *self._broken)
+
+    @cached_property
+    def formats(self) -> Mapping[str, Format]:
+        """Formats by id."""
+        return self._collect("formats", _format_fault, lambda f: str(f.id))
+
+    @cached_property
+    def converters(self) -> Mapping[str, Converter]:
+        """Edges by name."""
+        formats = self.formats
+        shape = _shaped("Converter", "name")
+        return self._collect("converters", lambda c: shape(c) or _edge_fault(c, formats))
+
+    @cached_property
+    def runners(self) -> Mapping[str, Runner]:
+        """Runners by name."""
+        return self._collect("runners", _shaped("Runner", "name", "format"))
+
+    @cached_property
+    def inspectors(self) -> Mapping[str, Inspector]:
+        """Inspectors by name."""
+        return self._collect("inspectors", _shaped("Inspector", "name", "format"))
+
+    @cached_property
+    def calibration_sources(self) -> Mapping[str, CalibrationSource]:
+        """Readers of calibration data by name."""
+        return self._collect("calibration_sources", _shaped("CalibrationSource", "name"))
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Metrics by name."""
+        return self._collect("metrics", _shaped("Metric", "name"))
+
+    @cached_property
+    def samples(self) -> Mapping[str, Sample]:
+        """Bundled examples by name."""
+        return self._collect("samples", _sample_fault)
 
     def owner(self, kind: str, name: str) -> LoadedPlugin:
-        """The plugin that offers a thing."""
-        return self.owners[f"{kind}/{name}"]
+        """The plugin that offers a thing, such as `("converters", "litert-torch.tflite")`."""
+        getattr(self, kind)
+        return self._owners[f"{kind}/{name}"]
 
     def runner(self, format_id: str) -> Runner | None:
         """The first runner of a format, or None."""
@@ -72,105 +132,62 @@ class Registry:
             )
         return self.converters[name]
 
-
-def build_registry(manager: PluginManager) -> Registry:
-    """Ask every plugin what it offers, check it, and freeze the answer.
-
-    A plugin whose declarations break the contract loses that declaration only, and is reported.
-    """
-    owners: dict[str, LoadedPlugin] = {}
-    broken: list[BrokenPlugin] = []
-
-    def collect(
-        hook: str, kind: str, key: Callable[[Any], str], check: Callable[[Any], str]
-    ) -> dict[str, Any]:
+    def _collect(
+        self,
+        kind: str,
+        fault_of: Callable[[Any], str],
+        key: Callable[[Any], str] = lambda thing: str(thing.name),
+    ) -> Mapping[str, Any]:
+        """Ask every plugin for one kind, check each answer, and freeze the result."""
         found: dict[str, Any] = {}
-        for loaded, answer in manager.call(hook):
+        hook = f"convkit_{kind}"
+        for loaded, answer in self._manager.call(hook):
             try:
                 things = list(answer)  # a generator runs the stranger's code only now
             except Exception as error:
                 reason = f"{hook} answered nothing usable: {type(error).__name__}: {error}"
-                broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
+                self._leave_out(loaded, reason)
                 continue
             for thing in things:
                 try:
-                    reason = check(thing)
+                    reason = fault_of(thing)
                     name = "" if reason else key(thing)
                 except Exception as error:  # a declaration of wrong types
                     reason = f"{thing!r} cannot be read: {type(error).__name__}: {error}"
                 if not reason and name in found:
-                    reason = (
-                        f"{kind} {name!r} is already offered by {owners[f'{kind}/{name}'].name}"
-                    )
+                    first = self._owners[f"{kind}/{name}"].name
+                    reason = f"{kind} {name!r} is already offered by {first}"
                 if reason:
-                    broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
+                    self._leave_out(loaded, reason)
                     continue
                 found[name] = thing
-                owners[f"{kind}/{name}"] = loaded
-        return found
+                self._owners[f"{kind}/{name}"] = loaded
+        return MappingProxyType(found)
 
-    def shaped(protocol: type, *texts: str) -> Callable[[Any], str]:
-        def check(thing: Any) -> str:
-            if not isinstance(thing, protocol):
-                missing = [a for a in _members(protocol) if not hasattr(thing, a)]
-                return f"{thing!r} is no {protocol.__name__}: it lacks {', '.join(missing)}"
-            wrong = [t for t in texts if not isinstance(getattr(thing, t), str)]
-            empty = [t for t in texts if not wrong and not getattr(thing, t)]
-            return (
-                f"{protocol.__name__} {thing!r} has no proper {wrong or empty}"
-                if (wrong or empty)
-                else ""
-            )
-
-        return check
-
-    def check_sample(thing: Any) -> str:
-        return "" if isinstance(thing, Sample) and thing.name else f"{thing!r} is no Sample"
-
-    formats = collect("convkit_formats", "formats", lambda f: f.id, _format_fault)
-    converter_shape = shaped(Converter, "name")
-
-    def check_converter(thing: Any) -> str:
-        return converter_shape(thing) or _edge_fault(thing, formats)
-
-    def by_name(thing: Any) -> str:
-        return str(thing.name)
-
-    converters = collect("convkit_converters", "converters", by_name, check_converter)
-    runners = collect("convkit_runners", "runners", by_name, shaped(Runner, "name", "format"))
-    inspectors = collect(
-        "convkit_inspectors", "inspectors", by_name, shaped(Inspector, "name", "format")
-    )
-    sources = collect(
-        "convkit_calibration_sources",
-        "calibration_sources",
-        by_name,
-        shaped(CalibrationSource, "name"),
-    )
-    metrics = collect("convkit_metrics", "metrics", by_name, shaped(Metric, "name"))
-    samples = collect("convkit_samples", "samples", by_name, check_sample)
-    return Registry(
-        plugins=tuple(manager.loaded),
-        broken=(*manager.broken, *broken),
-        formats=MappingProxyType(formats),
-        converters=MappingProxyType(converters),
-        runners=MappingProxyType(runners),
-        inspectors=MappingProxyType(inspectors),
-        calibration_sources=MappingProxyType(sources),
-        metrics=MappingProxyType(metrics),
-        samples=MappingProxyType(samples),
-        owners=MappingProxyType(owners),
-    )
+    def _leave_out(self, loaded: LoadedPlugin, reason: str) -> None:
+        self._broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
 
 
-def formats_of(manager: PluginManager) -> tuple[Format, ...]:
-    """The formats alone, by id: all that some commands need, at a fraction of the cost."""
-    found: dict[str, Format] = {}
-    for _, answer in manager.call("convkit_formats"):
-        for thing in answer:
-            if not _format_fault(thing):
-                found.setdefault(thing.id, thing)
-    return tuple(found[name] for name in sorted(found))
+def _shaped(name: str, *texts: str) -> Callable[[Any], str]:
+    """A check that a thing has all members of a protocol, and texts where texts belong."""
+    from convkit.plugin import protocols
+
+    protocol: type = getattr(protocols, name)
+
+    def check(thing: Any) -> str:
+        if not isinstance(thing, protocol):
+            missing = [a for a in _members(protocol) if not hasattr(thing, a)]
+            return f"{thing!r} is no {name}: it lacks {', '.join(missing)}"
+        bad = [t for t in texts if not isinstance(getattr(thing, t), str) or not getattr(thing, t)]
+        return f"{name} {thing!r} has no proper {' and '.join(bad)}" if bad else ""
+
+    return check
+
+
+def _sample_fault(thing: Any) -> str:
+    from convkit.plugin.protocols import Sample
+
+    return "" if isinstance(thing, Sample) and thing.name else f"{thing!r} is no Sample"
 
 
 def _format_fault(thing: Any) -> str:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pluggy import HookspecMarker
 
-from convkit.artifact import Format
-from convkit.plans import Step
 from convkit.plugin.marker import PROJECT
-from convkit.plugin.protocols import (
-    CalibrationSource,
-    Converter,
-    Detection,
-    Inspector,
-    Metric,
-    Runner,
-    Sample,
-)
+
+if TYPE_CHECKING:
+    from convkit.artifact import Format
+    from convkit.plans import Step
+    from convkit.plugin.protocols import (
+        CalibrationSource,
+        Converter,
+        Detection,
+        Inspector,
+        Metric,
+        Runner,
+        Sample,
+    )
 
 hookspec = HookspecMarker(PROJECT)
 

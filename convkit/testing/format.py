@@ -11,7 +11,7 @@ import pytest
 from convkit.artifact import Format, State
 from convkit.engine.sources import SURE, detect
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.registry import Registry, build_registry
+from convkit.plugin.registry import Registry
 
 
 class FormatContract:
@@ -40,7 +40,7 @@ class FormatContract:
     @classmethod
     def registry(cls, manager: PluginManager) -> Registry:
         """What they offer together."""
-        return build_registry(manager)
+        return Registry(manager)
 
     @pytest.fixture
     def home(self, registry: Registry) -> Format:

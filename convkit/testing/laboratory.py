@@ -30,7 +30,7 @@ from convkit.events import silent
 from convkit.plans import OptionValue
 from convkit.plugin.manager import PluginManager
 from convkit.plugin.protocols import Converter
-from convkit.plugin.registry import Registry, build_registry
+from convkit.plugin.registry import Registry
 from convkit.quant import QuantRecipe
 from convkit.testing.folders import companions, differences, snapshot, within
 from convkit.verification import Verification
@@ -274,7 +274,7 @@ def open_laboratory(
     """A laboratory under `root`. Isolated environments come from the user's cache, where building
     them has to be paid for once only; everything else is private."""
     manager = PluginManager.discover(plugins)
-    registry = build_registry(manager)
+    registry = Registry(manager)
     builder = EnvironmentBuilder(default_root() / "envs")
     store = Store(root / "store")
     with Workers(builder, store.logs, Limits(seconds, megabytes)) as workers:

@@ -16,7 +16,7 @@ from convkit.plugin import spec
 from convkit.plugin.manager import PluginManager
 from convkit.plugin.marker import PROJECT
 from convkit.plugin.protocols import Converter, Detection
-from convkit.plugin.registry import Registry, build_registry
+from convkit.plugin.registry import Registry
 
 HEAVY = (
     "numpy", "scipy", "torch", "torchvision", "tensorflow", "tf_keras", "keras", "jax", "jaxlib",
@@ -74,7 +74,7 @@ class PluginContract:
     @classmethod
     def registry(cls, manager: PluginManager) -> Registry:
         """What they offer together."""
-        return build_registry(manager)
+        return Registry(manager)
 
     @pytest.fixture
     def converters(self, registry: Registry) -> list[Converter]:

@@ -134,9 +134,9 @@ class _Given:
 def _sample(terminal: Terminal, source: str | None, flags: dict[str, Any]) -> _Given:
     """The bundled sample stands in for a model; this must not go unnoticed."""
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import build_registry
+    from convkit.plugin.registry import Registry
 
-    samples = build_registry(PluginManager.discover()).samples
+    samples = Registry(PluginManager.discover()).samples
     if not samples:
         raise UsageError(
             "no MODEL was given, and no plugin with a bundled sample is installed",

@@ -14,10 +14,10 @@ from convkit.cli.terminal import Terminal, human_bytes
 @with_terminal
 def command(terminal: Terminal) -> None:
     """Check plugins, requirements, isolated environments, cache and processor."""
-    from convkit.api import Kit
     from convkit.engine.environments import find_uv
     from convkit.engine.machine import unmet_requirement
     from convkit.engine.records import NOTED_FEATURES
+    from convkit.kit import Kit
 
     kit = Kit()
     environment = kit.environment

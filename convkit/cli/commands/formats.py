@@ -13,9 +13,9 @@ from convkit.cli.terminal import Terminal
 def command(terminal: Terminal) -> None:
     """List formats, their precisions and suffixes."""
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import formats_of
+    from convkit.plugin.registry import Registry
 
-    formats = formats_of(PluginManager.discover())
+    formats = sorted(Registry(PluginManager.discover()).formats.values(), key=lambda f: f.id)
     terminal.table(
         ("format", "precisions", "on disk", "what"),
         [

@@ -19,8 +19,8 @@ FEW = 12
 @with_terminal
 def command(terminal: Terminal, model: str, source: str | None, **flags: Any) -> None:
     """Read MODEL and say what it is: true precision, tensors, operators, parameters."""
-    from convkit.api import inspect
     from convkit.codec import encode
+    from convkit.kit import inspect
 
     read = reading(flags["trust"], flags["factory"], flags["shapes"])
     found = inspect(model, source=source, read=read)

@@ -22,9 +22,9 @@ def command(
     terminal: Terminal, model: str | None, source: str | None, to: str, explain: bool, **flags: Any
 ) -> None:
     """Rank the paths from MODEL (or --from) to --to; nothing is converted."""
-    from convkit.api import plan
     from convkit.codec import encode
     from convkit.engine.planner import require_path
+    from convkit.kit import plan
 
     found = plan(
         to,

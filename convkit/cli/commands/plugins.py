@@ -14,9 +14,9 @@ def command(terminal: Terminal) -> None:
     """List plugins, their edges and options, and the ones that failed to load."""
     from convkit.codec import encode
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import build_registry
+    from convkit.plugin.registry import Registry
 
-    registry = build_registry(PluginManager.discover())
+    registry = Registry(PluginManager.discover())
     terminal.table(
         ("plugin", "distribution", "version"),
         [(p.name, p.distribution or "-", p.version or "-") for p in registry.plugins],
@@ -37,7 +37,15 @@ def command(terminal: Terminal) -> None:
         terminal.warn(f"plugin {broken.name} ({broken.distribution or '?'}): {broken.reason}")
     terminal.document(
         {
-            "plugins": encode(registry.plugins),
+            "plugins": [
+                {
+                    "name": p.name,
+                    "target": p.target,
+                    "distribution": p.distribution,
+                    "version": p.version,
+                }
+                for p in registry.plugins
+            ],
             "broken": encode(registry.broken),
             "converters": [
                 {

@@ -22,9 +22,9 @@ def command(terminal: Terminal, name: str | None, output: Path | None) -> None:
     """Lay the bundled sample NAME into ./NAME/ (without NAME: list the samples)."""
     from convkit.engine.digest import digest_path
     from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import build_registry
+    from convkit.plugin.registry import Registry
 
-    samples = build_registry(PluginManager.discover()).samples
+    samples = Registry(PluginManager.discover()).samples
     if name is None:
         terminal.table(("sample", "what"), [(s.name, s.title) for s in samples.values()])
         terminal.document(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ _OTHER_ROADS = "Choose another road, for example --via tf-saved."
 _NARROWED = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
 
 
-@dataclass(frozen=True)
 class TorchToTflite(ConverterBase):
     """An exported program to a float TFLite file; layout, names and order are kept.
 

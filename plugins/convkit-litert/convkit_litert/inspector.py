@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 _FOREIGN = "CUSTOM:"
 
 
-@dataclass(frozen=True)
 class LiteRtInspector:
     """Reads `.tflite` files of any producer."""
 

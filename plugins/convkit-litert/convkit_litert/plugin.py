@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
+from convkit.plugin import Format, hookimpl
+
+if TYPE_CHECKING:
+    from convkit.plugin import Converter, Detection, Inspector, Runner
 
 SUFFIX = ".tflite"
 IDENTIFIER = b"TFL3"
@@ -52,6 +56,8 @@ def convkit_inspectors() -> Iterable[Inspector]:
 @hookimpl
 def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
     """By the flatbuffer's file identifier; by the suffix alone where that is missing."""
+    from convkit.plugin import Detection
+
     if head[4:8] == IDENTIFIER:
         return Detection("tflite", 1.0)
     if path.suffix == SUFFIX:

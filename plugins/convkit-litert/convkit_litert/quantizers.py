@@ -29,7 +29,6 @@ _LAST_WORD = ""
 _PER_CHANNEL = Option("per_channel", True, "one scale per output channel of a weight")
 
 
-@dataclass(frozen=True)
 class _Quantizer(ConverterBase):
     """What the three have in common; a subclass says what is to be quantized and how."""
 
@@ -150,7 +149,6 @@ class _Quantizer(ConverterBase):
                 manager.add_quantization_config(_LAST_WORD, end, algorithm_key="no_quantize")
 
 
-@dataclass(frozen=True)
 class Float16(_Quantizer):
     """Weights in float16, which the runtime widens when it loads them."""
 
@@ -162,7 +160,6 @@ class Float16(_Quantizer):
         manager.add_weight_only_config(_EVERYTHING, "*", 16, algorithm_key="float_casting")
 
 
-@dataclass(frozen=True)
 class DynamicInt8(_Quantizer):
     """Integer weights; the kernels quantize activations while they run."""
 
@@ -175,7 +172,6 @@ class DynamicInt8(_Quantizer):
         manager.add_dynamic_config(_EVERYTHING, "*", 8, granularity=_granularity(options))
 
 
-@dataclass(frozen=True)
 class StaticInt8(_Quantizer):
     """Integer weights and activations, with ranges from calibration data.
 

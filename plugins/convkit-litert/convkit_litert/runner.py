@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 _SELECT_TF = ("Select TensorFlow op", "Flex")
 
 
-@dataclass(frozen=True)
 class LiteRtRunner:
     """Opens `.tflite` files of any producer."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from convkit.errors import ConversionError
@@ -31,7 +30,6 @@ def environment() -> IsolatedEnvironment:
     )
 
 
-@dataclass(frozen=True)
 class OnnxToSavedModel(ConverterBase):
     """ONNX to a TensorFlow SavedModel with one signature, `serving_default`.
 
@@ -46,7 +44,7 @@ class OnnxToSavedModel(ConverterBase):
     source: State = State("onnx")
     target: State = State("tf-saved")
     seconds: float = 30.0
-    isolated: IsolatedEnvironment | None = field(default_factory=environment)
+    isolated: IsolatedEnvironment | None = environment()
     options: tuple[Option, ...] = (
         Option(
             "auto_cast",

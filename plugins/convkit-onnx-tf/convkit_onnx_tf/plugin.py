@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from convkit.plugin import Converter, hookimpl
-from convkit_onnx_tf.converter import OnnxToSavedModel
+from convkit.plugin import hookimpl
+
+if TYPE_CHECKING:
+    from convkit.plugin import Converter
 
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
     """onnx-tf."""
+    from convkit_onnx_tf.converter import OnnxToSavedModel
+
     return (OnnxToSavedModel(),)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
+from convkit.plugin import Format, hookimpl
 from convkit_onnx.detect import looks_like_onnx
+
+if TYPE_CHECKING:
+    from convkit.plugin import Converter, Detection, Inspector, Runner
 
 _SUFFIX = ".onnx"
 
@@ -45,6 +49,8 @@ def convkit_inspectors() -> Iterable[Inspector]:
 @hookimpl
 def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
     """By the protobuf's structure; else, weakly, by the suffix."""
+    from convkit.plugin import Detection
+
     if looks_like_onnx(head):
         return Detection("onnx", 1.0)
     if head and path.suffix.lower() == _SUFFIX:

@@ -12,7 +12,6 @@ from convkit.plugin import Artifact, Session
 _ERRORS_ONLY = 3
 
 
-@dataclass(frozen=True)
 class OnnxRuntimeRunner:
     """CPU provider, quiet."""
 

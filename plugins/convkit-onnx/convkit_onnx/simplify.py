@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from convkit.plans import OptionValue
 from convkit.plugin import Artifact, ConverterBase, HopContext, State, TraitProvision
 
 
-@dataclass(frozen=True)
 class Simplify(ConverterBase):
     """A preparation for consumers that trip over shape arithmetic. Pure Python, no subprocess."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from convkit.errors import ConversionError
@@ -12,7 +11,6 @@ from convkit_tensorflow import graph, signatures
 from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
 
 
-@dataclass(frozen=True)
 class Freeze(ConverterBase):
     """Variables become constants and the signature one flat graph.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from convkit.plugin import Inspection, ReadOptions, State
@@ -11,7 +10,6 @@ from convkit_tensorflow.digest import canonical_digest
 from convkit_tensorflow.runtime import REQUIREMENTS, tensorflow
 
 
-@dataclass(frozen=True)
 class FrozenInspector:
     """Reads GraphDef files without variables."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from convkit_tensorflow.digest import canonical_digest
 from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
 
 
-@dataclass(frozen=True)
 class SavedModelInspector:
     """Reads SavedModel directories.
 

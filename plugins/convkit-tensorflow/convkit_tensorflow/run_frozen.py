@@ -13,7 +13,6 @@ from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
 from convkit_tensorflow.signatures import ordered
 
 
-@dataclass(frozen=True)
 class FrozenRunner:
     """A GraphDef, by TensorFlow."""
 

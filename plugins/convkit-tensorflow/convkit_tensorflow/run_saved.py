@@ -12,7 +12,6 @@ from convkit_tensorflow import signatures
 from convkit_tensorflow.runtime import REQUIREMENTS, tensorflow
 
 
-@dataclass(frozen=True)
 class SavedModelRunner:
     """The serving signature, by TensorFlow."""
 

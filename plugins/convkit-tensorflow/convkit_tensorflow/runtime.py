@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
+REQUIREMENTS = ("tensorflow-cpu>=2.18|tensorflow>=2.18",)
+"""Either will do; this plugin's own dependencies name the smaller one where it has wheels."""
 
-def _distribution() -> str:
-    """`tensorflow-cpu` where it has wheels, as in this plugin's own dependencies."""
-    linux = sys.platform == "linux" and os.uname().machine == "x86_64"
-    return "tensorflow-cpu" if linux or sys.platform == "win32" else "tensorflow"
-
-
-REQUIREMENTS = (f"{_distribution()}>=2.18",)
 FLATBUFFERS = "flatbuffers>=24.3"
 SAFETENSORS = "safetensors>=0.4"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from convkit_tensorflow import tfl_model, tflite
 from convkit_tensorflow.runtime import FLATBUFFERS, REQUIREMENTS, tensorflow
 
 
-@dataclass(frozen=True)
 class Float32(ConverterBase):
     """TFLite in float32, with builtin operators only; signature names are kept."""
 
@@ -47,7 +45,6 @@ class Float32(ConverterBase):
         return Artifact(output, self.target, inputs, outputs, read=artifact.read)
 
 
-@dataclass(frozen=True)
 class Float16(Float32):
     """Weights in float16; they are widened to float32 when the file is loaded."""
 
@@ -61,7 +58,6 @@ class Float16(Float32):
         converter.target_spec.supported_types = [tf.float16]
 
 
-@dataclass(frozen=True)
 class DynamicInt8(Float32):
     """Weights in int8, activations quantized at run time."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from convkit_tensorflow.tfl_layers import QuantizedGraph, denied_nodes
 _FLOAT, _INTEGER = "float", "integer"
 
 
-@dataclass(frozen=True)
 class StaticInt8(ConverterBase):
     """Integer weights (per output channel) and activations (per tensor), signed 8 bit.
 

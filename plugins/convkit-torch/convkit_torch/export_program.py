@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from convkit.plans import OptionValue
@@ -17,7 +17,6 @@ from convkit.plugin import (
 )
 
 
-@dataclass(frozen=True)
 class ExportProgram(ConverterBase):
     """A preparation: gives the model a graph, so that exporters need no Python code of its own."""
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-@dataclass(frozen=True)
 class TorchInspector:
     """Reads torch.export archives, TorchScript, state dicts and pickled modules."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from convkit.errors import ConversionError
@@ -19,7 +18,6 @@ from convkit.plugin import (
 )
 
 
-@dataclass(frozen=True)
 class OnnxDynamo(ConverterBase):
     """The exporter with the widest reach; below opset 18 it cannot write, so it is not asked to."""
 

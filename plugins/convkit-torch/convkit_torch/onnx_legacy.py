@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
 class OnnxLegacy(ConverterBase):
     """For consumers that stopped at an old opset. torch has deprecated it."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convkit.plugin import Converter, Detection, Format, Inspector, Runner, hookimpl
+from convkit.plugin import Format, hookimpl
 from convkit_torch import container
+
+if TYPE_CHECKING:
+    from convkit.plugin import Converter, Detection, Inspector, Runner
 
 
 @hookimpl
@@ -44,6 +48,8 @@ def convkit_inspectors() -> Iterable[Inspector]:
 @hookimpl
 def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
     """By the archive's members or a magic number; else, weakly, by the suffix."""
+    from convkit.plugin import Detection
+
     if container.kind_of(path, head) is not None:
         return Detection("torch", 1.0)
     if head and path.suffix.lower() in container.SUFFIXES:

@@ -10,7 +10,6 @@ from convkit.errors import ConversionError, ConvkitError
 from convkit.plugin import Artifact, Session
 
 
-@dataclass(frozen=True)
 class TorchRunner:
     """Eval mode, no gradients."""
 

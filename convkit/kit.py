@@ -1,0 +1,186 @@
+"""A set of plugins on a machine, and what is asked of it without converting: `plan`, `inspect`.
+
+Kept apart from `convkit.api` and importing the running half of the engine only when it runs, so
+that planning starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convkit.artifact import ReadOptions, State
+from convkit.engine.environments import EnvironmentBuilder
+from convkit.engine.machine import capture
+from convkit.engine.options import resolve_options
+from convkit.engine.planner import Planner, Wishes
+from convkit.engine.store import Store, default_root
+from convkit.errors import UsageError
+from convkit.events import Listener, silent
+from convkit.plans import OptionValue, Plan
+from convkit.plugin.manager import PluginManager
+from convkit.plugin.protocols import Converter
+from convkit.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from convkit.engine.session import Session, Settings
+    from convkit.engine.worker import Limits
+    from convkit.inspection import Inspection
+
+DEFAULT_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How the user steers the planner; see `convkit.engine.planner.Wishes`."""
+
+    via: Sequence[str] = ()
+    avoid: Sequence[str] = ()
+    converters: Sequence[str] = ()
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+class Kit:
+    """A set of plugins on a machine: plan on it, open sessions on it.
+
+    Building one imports the plugins' declarations (no framework) and takes some tens of
+    milliseconds; `convert`, `plan` and `inspect` build one per call.
+    """
+
+    def __init__(self, plugins: Sequence[str] = (), cache: Path | None = None) -> None:
+        """`plugins`: further importable targets (`package.module`), besides the installed ones."""
+        self.manager = PluginManager.discover(plugins)
+        self.registry: Registry = Registry(self.manager)
+        self.environment = capture()
+        self.cache = cache or default_root()
+        self.builder = EnvironmentBuilder(self.cache / "envs")
+
+    def planner(self) -> Planner:
+        """A planner on this machine."""
+
+        def fault(edge: Converter) -> str:
+            return self.builder.fault(edge.isolated) if edge.isolated else ""
+
+        return Planner(self.registry, self.environment, fault)
+
+    def wishes(self, steering: Steering) -> Wishes:
+        """Check what the user said against what exists.
+
+        Raises:
+            UsageError: a name that means nothing, with near misses.
+        """
+        converters = self.registry.converters
+        tools = {n.partition(".")[0] for n in converters}
+        states = {str(State(f.id, p)) for f in self.registry.formats.values() for p in f.precisions}
+        known = {*converters, *tools, *states, *self.registry.formats}
+        for name in (*steering.via, *steering.avoid, *steering.converters):
+            if name not in known:
+                from difflib import get_close_matches
+
+                near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+                hint = f"Did you mean {' or '.join(near)}?" if near else "See `convkit plugins`."
+                raise UsageError(f"{name!r} is no converter, tool, format or state", hint=hint)
+        return Wishes(
+            via=tuple(steering.via),
+            avoid=tuple(steering.avoid),
+            converters=tuple(steering.converters),
+            options=resolve_options(steering.options, self.registry),
+        )
+
+    def format_of(self, path: Path, stated: str | None) -> str:
+        """The format of a source file; see `convkit.engine.sources.format_of`."""
+        from convkit.engine.sources import format_of
+
+        return format_of(self.manager, self.registry.formats, path, stated)
+
+    def state(self, text: str) -> State:
+        """Parse `tflite-int8`."""
+        return State.parse(text, self.registry.formats.values())
+
+    @contextmanager
+    def session(
+        self,
+        listener: Listener = silent,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
+    ) -> Iterator[Session]:
+        """A run: its workers are gone afterwards."""
+        from convkit.engine.session import Session, Settings
+        from convkit.engine.worker import Limits
+        from convkit.engine.workers import Workers
+
+        store = Store(self.cache)
+        store.sweep()
+        with Workers(self.builder, store.logs, limits or Limits(DEFAULT_TIMEOUT)) as workers:
+            yield Session(
+                self.registry,
+                self.manager,
+                self.environment,
+                store,
+                workers,
+                listener,
+                settings or Settings(),
+            )
+
+
+def plan(
+    to: str,
+    *,
+    source: str | None = None,
+    model: str | Path | None = None,
+    steering: Steering = Steering(),
+    read: ReadOptions = ReadOptions(),
+    limit: int = 5,
+    plugins: Sequence[str] = (),
+) -> Plan:
+    """Rank the ways from a format (or a model file) to a target; nothing is converted.
+
+    Args:
+        to: the target state, such as `tflite-int8`.
+        source: the source state; may be left out where `model` is given.
+        model: a file; it is inspected, so that its traits (opset, container) count.
+
+    Raises:
+        UsageError: unknown names, or neither `source` nor `model`.
+    """
+    kit = Kit(plugins)
+    target, wishes = kit.state(to), kit.wishes(steering)
+    if model is not None:
+        from convkit.engine.sources import load
+
+        with kit.session() as session:
+            path = Path(model)
+            stated = kit.state(source).format if source else None
+            found = load(session, path, kit.format_of(path, stated), read)
+        start, traits = found.state, found.artifact.traits
+    elif source is not None:
+        start, traits = kit.state(source), {}
+    else:
+        raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
+    return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
+
+
+def inspect(
+    model: str | Path,
+    *,
+    source: str | None = None,
+    read: ReadOptions = ReadOptions(),
+    listener: Listener = silent,
+    plugins: Sequence[str] = (),
+) -> Inspection:
+    """Read a model file and say what it really is.
+
+    Raises:
+        InputError, UnsafeError: see `Inspector.inspect`.
+    """
+    from convkit.engine.sources import load
+
+    kit = Kit(plugins)
+    path = Path(model)
+    stated = kit.state(source).format if source else None
+    format_id = kit.format_of(path, stated)
+    with kit.session(listener) as session:
+        return load(session, path, format_id, read).inspection
