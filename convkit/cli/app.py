@@ -41,12 +41,12 @@ class LazyGroup(click.Group):
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with near misses for a name that does not exist."""
-        from difflib import get_close_matches
-
-        near = get_close_matches(arguments[0], COMMANDS, n=2)
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(arguments[0], COMMANDS, n=2)
             if near and "Did you mean" not in error.message:
                 message = f"{error.message} Did you mean {' or '.join(near)}?"
                 raise click.UsageError(message, context) from error

@@ -80,6 +80,8 @@ class PluginManager:
 
     def add(self, name: str, target: str, point: EntryPoint | None = None) -> None:
         """Import and register one plugin; on failure record it as broken and go on."""
+        if any(p.target == target for p in self.loaded):
+            return  # the same one twice, as installed and as an extra, is no conflict
         candidate = LoadedPlugin(name, target, point)
         twin = next((p for p in self.loaded if p.name == name), None)
         if twin is not None:

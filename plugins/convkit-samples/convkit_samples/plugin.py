@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convkit.plugin import Sample, hookimpl
+from convkit.plugin import hookimpl
+
+if TYPE_CHECKING:
+    from convkit.plugin import Sample
 
 DATA = Path(__file__).with_name("data")
 
@@ -12,6 +16,8 @@ DATA = Path(__file__).with_name("data")
 @hookimpl
 def convkit_samples() -> tuple[Sample, ...]:
     """`digits-yolo`: a trained detector with calibration and labelled validation images."""
+    from convkit.plugin import Sample
+
     return (
         Sample(
             name="digits-yolo",
