@@ -67,6 +67,8 @@ class _Recorder:
             name = _absolute(arguments[TAKES[event]], folder)
             if name and name not in self.written:  # its own temporary file is its own business
                 self.removed[name] = None
+        if event == "os.mkdir" and os.path.lexists(_absolute(arguments[0], folder)):
+            return  # it will fail: `makedirs` asks for what is there
         for table in (MAKES, CHANGES):
             if event in table:
                 self._note(self.written, arguments[table[event]], folder)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from convkit.engine.machine import ALTERNATIVE
 from convkit.engine.traits import allows
 from convkit.plugin import spec
 from convkit.plugin.manager import PluginManager
@@ -144,7 +145,8 @@ class PluginContract:
         from packaging.requirements import InvalidRequirement, Requirement
 
         for converter in converters:
-            for text in converter.requirements:
+            choices = [c for text in converter.requirements for c in text.split(ALTERNATIVE)]
+            for text in choices:
                 try:
                     Requirement(text)
                 except InvalidRequirement as error:
