@@ -160,6 +160,8 @@ def plan(
         start, traits = kit.state(source), {}
     else:
         raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
+    if start == target:
+        raise UsageError(f"the model is {target} already")
     return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
 
 

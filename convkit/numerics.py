@@ -79,15 +79,20 @@ def kinds(samples: Sequence[Any]) -> tuple[Slice, ...]:
         if not 2 <= size <= MAX_SLICED_AXIS:
             continue
         rows = np.moveaxis(stacked, axis + 1, 0).reshape(size, -1)
-        cuts = _cuts(rows)
+        cuts = _cuts(rows, vector=first.ndim == 2 and first.shape[0] == 1)
         if cuts and len(cuts) < MAX_SLICES and (len(best) == 1 or len(cuts) + 1 < len(best)):
             edges = [0, *cuts, size]
             best = tuple(Slice(axis, a, b) for a, b in itertools.pairwise(edges))
     return best
 
 
-def _cuts(rows: Any) -> list[int]:
-    """Where the kind changes along the rows of a matrix."""
+def _cuts(rows: Any, *, vector: bool) -> list[int]:
+    """Where the kind changes along the rows of a matrix.
+
+    Args:
+        vector: each row is a single number per sample (logits, say), too little to tell kinds by
+            magnitude: one small logit would count as one.
+    """
     import numpy as np
 
     low, high = rows.min(axis=1), rows.max(axis=1)
@@ -96,8 +101,8 @@ def _cuts(rows: Any) -> list[int]:
         unit = (low >= 0) & (high <= 1)
         changes = [int(i) for i in np.flatnonzero(np.diff(unit.astype(np.int8))) + 1]
         if changes:
-            return changes
-    if size.max() == 0:
+            return changes if len(changes) == 1 or not vector else []
+    if vector or size.max() == 0:
         return []
     cut = _border(np.log(np.maximum(size, 1e-12 * size.max())))
     gain = _ratio(np.median(size[:cut]), np.median(size[cut:]))
@@ -183,6 +188,7 @@ def _agreement(
         constant=varies == 0.0 or not _varies_between(part, left),
         collapsed=varies > 0.0 and b.size > 1 and float(np.ptp(b)) == 0.0,
         non_finite=broken,
+        unit=bool(a.size and a.min() >= 0.0 and a.max() <= 1.0),
     )
 
 

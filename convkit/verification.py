@@ -47,6 +47,7 @@ class SliceAgreement:
         constant: the reference does not vary on the samples, so agreement proves little.
         collapsed: the candidate is constant where the reference varies.
         non_finite: the candidate has NaN or infinite entries that the reference has not.
+        unit: all values of the reference lie in 0..1, as scores do.
     """
 
     output: str
@@ -59,6 +60,7 @@ class SliceAgreement:
     constant: bool = False
     collapsed: bool = False
     non_finite: bool = False
+    unit: bool = False
 
 
 @dataclass(frozen=True)
