@@ -40,21 +40,24 @@ def main() -> bool:
             short[1].append(_by_hand_short(root / "hand-short"))
             long[0].append(_convkit(root / "long", ["--via", "tf-saved"]))
             long[1].append(_by_hand_long(root / "hand-long", isolated))
-    medians = [[statistics.median(times) for times in road] for road in (short, long)]
     return report(
         f"overhead (seconds, median of {ROUNDS}, verification off, the store empty)",
         [
-            Ratio("by litert-torch: convkit / by hand", *medians[0], LIMIT),
-            Ratio("by onnx-tf: convkit / by hand", *medians[1], LIMIT),
+            _ratio("by litert-torch: convkit / by hand", short),
+            _ratio("by onnx-tf: convkit / by hand", long),
         ],
     )
+
+
+def _ratio(name: str, times: tuple[list[float], list[float]]) -> Ratio:
+    return Ratio(name, statistics.median(times[0]), statistics.median(times[1]), LIMIT)
 
 
 def _convkit(root: Path, extra: list[str]) -> float:
     cache = root / "cache"
     cache.mkdir()
     os.symlink(default_root().resolve() / "envs", cache / "envs", target_is_directory=True)
-    command = [
+    command: list[str | Path] = [
         BIN / "convkit", "convert", MODEL, "--to", "tflite-int8", "--calibration", CALIBRATION,
         "--no-verify", "--no-reroute", "-o", root / "out", *extra,
     ]  # fmt: skip
