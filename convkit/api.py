@@ -124,7 +124,7 @@ def convert(
 def _with_transform(calibration: Any, transform_fn: Any) -> Any:
     if transform_fn is None:
         return calibration
-    from convkit.arrays import from_loader
+    from convkit.samples import from_loader
 
     return from_loader(calibration, transform_fn)
 
@@ -160,7 +160,9 @@ def _check_plans(
     """Stop before any work where a target cannot be reached, or not without more data."""
     for state, found in plans.items():
         if state == found.source:
-            raise UsageError(f"the model is {state} already")
+            raise UsageError(
+                f"the model is {state} already", hint="`convkit formats` lists other targets."
+            )
         steps = require_path(found).steps
         needs = any(session.registry.converters[s.converter].needs_calibration for s in steps)
         if needs and request.data is None and not request.synthetic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -93,6 +94,16 @@ class UnsafeError(ConvkitError):
 
 
 class GateError(ConvkitError):
-    """A limit that the user set (for example on the loss of a metric) was not met."""
+    """A limit that the user set (for example on the loss of a metric) was not met.
+
+    Attributes:
+        document: what there is to report all the same, for `--json`.
+    """
 
     exit_code = ExitCode.GATE
+
+    def __init__(
+        self, message: str, *, hint: str = "", document: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.document = dict(document or {})

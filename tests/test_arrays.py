@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from convkit.arrays import ArraySource, conform, drain, from_loader, from_reader
+from convkit.arrays import ArraySource
 from convkit.artifact import Artifact, State, TensorSpec
 from convkit.calibration import sample_key
 from convkit.errors import CalibrationError
+from convkit.samples import conform, drain, from_loader, from_reader
 
 Shape = tuple[int | str | None, ...]
 

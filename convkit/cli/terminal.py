@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convkit.errors import ConvkitError, ExitCode
+from convkit.errors import ConvkitError, ExitCode, GateError
 
 
 class Terminal:
@@ -70,12 +70,15 @@ class Terminal:
             text = "  ".join(cells).rstrip()
             self.say(self._paint("1", text) if number == 0 else text)
 
-    def error(self, message: str, hint: str, code: int) -> None:
-        """An error: always shown, as JSON too if that was asked for."""
+    def error(
+        self, message: str, hint: str, code: int, document: Mapping[str, object] | None = None
+    ) -> None:
+        """An error: always shown, as JSON too if that was asked for, beside what else there is."""
         print(self._paint("31", "error: ") + message, file=sys.stderr)
         if hint:
             print(f"hint: {hint}", file=sys.stderr)
-        self.document({"error": {"message": message, "hint": hint, "exit_code": int(code)}})
+        error = {"message": message, "hint": hint, "exit_code": int(code)}
+        self.document({"error": error, **(document or {})})
 
     def failure(self, error: ConvkitError) -> None:
         """An error of the tree, with what the tool itself said."""
@@ -85,7 +88,8 @@ class Terminal:
         first = (error.detail.strip().splitlines() or [""])[0][:300]
         if first and first.partition(": ")[2] not in message:
             message = f"{message} ({first})"
-        self.error(message, error.hint, ExitCode(error.exit_code))
+        document = error.document if isinstance(error, GateError) else None
+        self.error(message, error.hint, ExitCode(error.exit_code), document)
 
     def traceback(self, error: BaseException) -> None:
         """The whole story, for --debug."""

@@ -78,7 +78,10 @@ def _from_path(
     session: Session, request: CalibrationRequest, artifact: Artifact, path: Path
 ) -> CalibrationData:
     if not path.exists():
-        raise CalibrationError(f"there is no calibration data at {path}")
+        raise CalibrationError(
+            f"there is no calibration data at {path}",
+            hint="Give a folder of images, a .npz/.npy or a safetensors file.",
+        )
     source = _source(session, path)
     files = source.files(path)
     root = path if path.is_dir() else path.parent
@@ -146,7 +149,7 @@ def _source(session: Session, path: Path) -> CalibrationSource:
 def _from_object(
     session: Session, request: CalibrationRequest, artifact: Artifact
 ) -> CalibrationData:
-    from convkit.arrays import drain, from_reader
+    from convkit.samples import drain, from_reader
 
     data = request.data
     samples = from_reader(data) if hasattr(data, "get_next") else data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -105,6 +106,19 @@ class Executor:
                 )
 
     def _hop(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
+        """One hop, with the plugins that listen told of its beginning and end."""
+        manager = self.session.manager
+        manager.notify("convkit_step_started", step=step)
+        start, ok = time.perf_counter(), False
+        try:
+            hop = self._walk(step, before)
+            ok = True
+        finally:
+            seconds = time.perf_counter() - start
+            manager.notify("convkit_step_finished", step=step, seconds=seconds, ok=ok)
+        return hop
+
+    def _walk(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
         session = self.session
         previous = before[-1].result.found if before else self.reference
         converter = session.registry.converters[step.converter]

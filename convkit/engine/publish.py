@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,12 @@ def check_writable(path: Path, source: Path, overwrite: bool) -> None:
     """
     folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".convkit-{uuid.uuid4().hex[:8]}"
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        if not there.is_dir():
+            raise PublishError(f"{there} is a file, not a folder", hint="Choose another -o.")
+        probe = there / f".convkit-{uuid.uuid4().hex[:8]}"  # the folder itself is made at the end
         probe.touch()
         probe.unlink()
-    except FileExistsError as error:
-        raise PublishError(
-            f"{folder} is a file, not a folder", hint="Choose another -o."
-        ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise no_space(folder) from error
@@ -70,19 +68,20 @@ def publish(artifact: Artifact, manifest: Manifest, path: Path) -> None:
     Raises:
         PublishError: no space or no permission; nothing half-written is left.
     """
-    with _errors(path):
-        side_files = _side_files(artifact.path)
-        for extra in side_files:
-            _place(extra, path.with_name(extra.name))
-        _place(artifact.path, path)
-        document = {CONTENT_KEY: digest_path(path), **encode(manifest)}
-        note = manifest_path(path)
-        temporary = _temporary(note)
-        try:
-            temporary.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-            os.replace(temporary, note)
-        finally:
-            temporary.unlink(missing_ok=True)
+    note = manifest_path(path)
+    places = {extra: path.with_name(extra.name) for extra in _side_files(artifact.path)}
+    places[artifact.path] = path
+    staged: dict[Path, Path] = {}
+    with _errors(path), _gone_afterwards(staged):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for source, place in places.items():
+            staged[place] = _temporary(place)
+            _copy(source, staged[place])
+        document = {CONTENT_KEY: digest_path(staged[path]), **encode(manifest)}
+        staged[note] = _temporary(note)
+        staged[note].write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        for place, temporary in staged.items():  # all is written: now it may appear
+            _swap(temporary, place)
 
 
 def publish_file(source: Path, path: Path) -> None:
@@ -91,9 +90,11 @@ def publish_file(source: Path, path: Path) -> None:
     Raises:
         PublishError: no space or no permission.
     """
-    with _errors(path):
+    staged = {path: _temporary(path)}
+    with _errors(path), _gone_afterwards(staged):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _place(source, path)
+        _copy(source, staged[path])
+        _swap(staged[path], path)
 
 
 def _side_files(path: Path) -> list[Path]:
@@ -103,26 +104,35 @@ def _side_files(path: Path) -> list[Path]:
     return [p for p in path.parent.iterdir() if p.name.startswith(path.name + ".")]
 
 
-def _place(source: Path, path: Path) -> None:
-    temporary = _temporary(path)
+@contextmanager
+def _gone_afterwards(staged: Mapping[Path, Path]) -> Iterator[None]:
+    """Remove the temporaries of what was staged, as far as they are still there."""
     try:
-        if source.is_dir():
-            _copy_folder(source, temporary)
-            if path.exists():
-                old = _temporary(path)
-                os.replace(path, old)
-                os.replace(temporary, path)
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-            else:
-                os.replace(temporary, path)
-        else:
-            shutil.copyfile(source, temporary)
-            os.replace(temporary, path)
+        yield
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        for temporary in staged.values():
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        _copy_folder(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Rename into place; a folder cannot be renamed over another one, so that one steps aside."""
+    if not (temporary.is_dir() and path.exists()):
+        os.replace(temporary, path)
+        return
+    old = _temporary(path)
+    os.replace(path, old)
+    os.replace(temporary, path)
+    shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 def _copy_folder(source: Path, target: Path) -> None:

@@ -126,4 +126,4 @@ def _near(path: Path) -> str:
     if not path.parent.is_dir():
         return f"The folder {path.parent} does not exist either."
     near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
-    return f"Did you mean {' or '.join(near)}?" if near else ""
+    return f"Did you mean {' or '.join(near)}?" if near else "Give the path of a model file."

@@ -68,7 +68,7 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
 
 def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Read calibration data through its source into one safetensors file."""
-    from convkit.arrays import drain
+    from convkit.samples import drain
 
     source = _implementation(arguments)
     artifact = decode(Artifact, arguments["artifact"])

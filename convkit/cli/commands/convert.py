@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
 from convkit.cli.terminal import Terminal
-from convkit.errors import UsageError
+from convkit.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from convkit.results import ConversionResult
 
 TRANSFORM_HELP = {
     "resize": "Height and width that images are resized to, as 160x160.",
@@ -47,6 +50,12 @@ def _with_transform(function: Any) -> Any:
 @_with_transform
 @click.option("--data", metavar="DIR", help="Labelled data to score the original and results on.")
 @click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
+@click.option(
+    "--fail-drop",
+    type=float,
+    metavar="X",
+    help="Exit with 6 if the metric of an output is more than X below the original's.",
+)
 @click.option(
     "--keep-float",
     type=click.Choice(["auto", "none"]),
@@ -86,6 +95,8 @@ def command(
         given = _sample(terminal, source, flags)
     if (given.data is None) != (given.metric is None):
         raise UsageError("--data and --metric go together")
+    if flags["fail_drop"] is not None and given.data is None:
+        raise UsageError("--fail-drop needs --data and --metric")
     with ProgressView(terminal) as view:
         result = convert(
             given.model,
@@ -113,7 +124,29 @@ def command(
             listener=view,
         )
     show(terminal, result)
+    if flags["fail_drop"] is not None:
+        _gate(result, flags["fail_drop"])
     terminal.document(result.to_json())
+
+
+def _gate(result: ConversionResult, limit: float) -> None:
+    """The outputs are written; whether they may ship is for the exit code to say.
+
+    Raises:
+        GateError: an output lost more than `limit` of the metric.
+    """
+    board = result.scoreboard
+    assert board is not None
+    original = next(iter(board.rows.values())).value
+    for output in result.outputs:
+        row = board.rows.get(str(output.state))
+        if row is not None and original - row.value > limit:
+            raise GateError(
+                f"{output.path} loses {original - row.value:.4f} of {board.metric}; "
+                f"at most {limit:g} was allowed",
+                hint="The file was written all the same. More calibration data may help.",
+                document=result.to_json(),
+            )
 
 
 class _Given:
