@@ -91,11 +91,7 @@ def _verification(terminal: Terminal, hop: HopRecord, found: Verification) -> No
         parts = [f"{s.output} {s.part}: {s.sqnr_db:.1f} dB" for s in found.slices]
         terminal.say(f"  {hop.target} per slice: " + "; ".join(parts))
     for problem in found.problems:
-        terminal.warn(problem)
-    if found.synthetic:
-        terminal.say(
-            f"  compared on {found.samples} random inputs; give --calibration for real ones"
-        )
+        terminal.warn(f"{hop.converter}: {problem}")
 
 
 def _scoreboard(terminal: Terminal, board: Scoreboard) -> None:

@@ -37,19 +37,19 @@ class Terminal:
         """Whether colours are welcome."""
         return sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
-    def say(self, text: str = "") -> None:
+    def say(self, text: str = "", *, style: str = "") -> None:
         """A line for people."""
         if self.verbosity >= 0:
-            print(text, file=sys.stderr)
+            print(self._paint(style, plain(text)), file=sys.stderr)
 
     def detail(self, text: str) -> None:
         """A line for people who asked for more."""
         if self.verbosity > 0:
-            print(text, file=sys.stderr)
+            self.say(text)
 
     def warn(self, text: str) -> None:
         """A line that stands out."""
-        self.say(self._paint("33", "warning: ") + text)
+        self.say(f"warning: {text}", style="33")
 
     def document(self, document: Any) -> None:
         """The machine-readable answer, if it was asked for."""
@@ -60,7 +60,7 @@ class Terminal:
         self, header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
     ) -> None:
         """Columns aligned by spaces; `right` lists the right-aligned ones."""
-        lines = [list(header), *[list(r) for r in rows]]
+        lines = [list(header), *[list(row) for row in rows]]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
         for number, line in enumerate(lines):
             cells = [
@@ -68,12 +68,13 @@ class Terminal:
                 for i, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
             text = "  ".join(cells).rstrip()
-            self.say(self._paint("1", text) if number == 0 else text)
+            self.say(text, style="" if number else "1")
 
     def error(
         self, message: str, hint: str, code: int, document: Mapping[str, object] | None = None
     ) -> None:
         """An error: always shown, as JSON too if that was asked for, beside what else there is."""
+        message, hint = plain(message), plain(hint)
         print(self._paint("31", "error: ") + message, file=sys.stderr)
         if hint:
             print(f"hint: {hint}", file=sys.stderr)
@@ -98,7 +99,16 @@ class Terminal:
         traceback.print_exception(error, file=sys.stderr)
 
     def _paint(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.coloured else text
+        return f"\x1b[{code}m{text}\x1b[0m" if code and self.coloured else text
+
+
+def plain(text: str) -> str:
+    """Text without control sequences: messages of tools carry colours, and names in a hostile file
+    could carry anything."""
+    import re
+
+    text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 def human_bytes(count: int) -> str:

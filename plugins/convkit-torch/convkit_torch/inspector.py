@@ -103,8 +103,8 @@ def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
         state=State("torch", _precision(tensors.values())),
         inputs=inputs,
         outputs=tuple(
-            TensorSpec(f"output_{i}", tuple(t.shape), dtype_name(t.dtype))
-            for i, t in enumerate(results)
+            TensorSpec(name, tuple(t.shape), dtype_name(t.dtype))
+            for name, t in zip(reading.script_outputs(len(results)), results, strict=True)
         ),
         digest=_script_digest(path, inputs),
         operators=dict(sorted(kinds.items())),

@@ -370,6 +370,11 @@ def script_inputs(module: Any, read: ReadOptions) -> tuple[TensorSpec, ...]:
     )
 
 
+def script_outputs(count: int) -> list[str]:
+    """Names of a TorchScript module's outputs, which its schema does not name."""
+    return [f"output_{i}" for i in range(count)]
+
+
 def flat_tensors(value: Any) -> tuple[torch.Tensor, ...]:
     """All tensors of a nested result, in order."""
     import torch

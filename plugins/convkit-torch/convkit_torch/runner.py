@@ -26,7 +26,6 @@ class TorchRunner:
         import torch
 
         from convkit_torch import container, reading
-        from convkit_torch.signature import program_specs
 
         if threads > 0:
             torch.set_num_threads(threads)
@@ -34,25 +33,56 @@ class TorchRunner:
             kind = reading.container_of(artifact.path)
             if kind in (container.PT2, container.PT2_OLD):
                 program = reading.load_program(artifact.path, artifact.read)
-                inputs, outputs = program_specs(program)
-                return TorchSession(
-                    _program_call(program),
-                    _order(artifact.inputs, [s.name for s in inputs]),
-                    _order(artifact.outputs, [s.name for s in outputs]),
-                )
-            if kind == container.TORCHSCRIPT:
-                module = reading.load_script(artifact.path, artifact.read)
+                names = _names(program)
+                call = _program_call(program)
+            elif kind == container.TORCHSCRIPT:
+                script = reading.load_script(artifact.path, artifact.read)
+                inputs = reading.script_inputs(script, artifact.read)
+                names = [s.name for s in inputs], reading.script_outputs(len(artifact.outputs))
+                call = _module_call(script)
             else:
-                module = reading.load_eager(artifact.path, artifact.read).module
+                model = reading.load_eager(artifact.path, artifact.read)
+                names = _eager_names(model, artifact)
+                call = _module_call(model.module)
+            return TorchSession(
+                call, _order(artifact.inputs, names[0]), _order(artifact.outputs, names[1])
+            )
         except ConvkitError:
             raise
         except Exception as exc:
             raise ConversionError(f"torch cannot load it: {reading.first_line(exc)}") from exc
-        return TorchSession(
-            lambda tensors: reading.flat_tensors(module(*tensors)),
-            tuple(range(len(artifact.inputs))),
-            tuple(range(len(artifact.outputs))),
-        )
+
+
+Names = tuple[Sequence[str], Sequence[str]]
+"""Of inputs and of outputs, in the file's order."""
+
+
+def _names(program: Any) -> Names:
+    from convkit_torch.signature import program_specs
+
+    inputs, outputs = program_specs(program)
+    return [s.name for s in inputs], [s.name for s in outputs]
+
+
+def _eager_names(model: Any, artifact: Artifact) -> Names:
+    """The names that the inspector gave: those of the exported program.
+
+    What is run is the module all the same, so that an export can be verified against it. A copy
+    is exported, because tracing leaves tensors in caches of some modules.
+    """
+    import copy
+
+    from convkit_torch import reading
+
+    if len(artifact.inputs) == len(artifact.outputs) == 1:
+        return [artifact.inputs[0].name], [artifact.outputs[0].name]  # spares the export
+    return _names(reading.export(copy.deepcopy(model.module), model.examples))
+
+
+def _module_call(module: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    from convkit_torch.reading import flat_tensors
+
+    return lambda tensors: flat_tensors(module(*tensors))
 
 
 def _program_call(program: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
