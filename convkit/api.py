@@ -181,7 +181,10 @@ def _score(
     if data is None and metric is None:
         return None
     if data is None or metric is None:
-        raise UsageError("--data and --metric go together")
+        raise UsageError(
+            "--data and --metric go together",
+            hint="A metric such as coco-map needs labelled data, and data a metric to score.",
+        )
     return scoreboard(
         session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png"
     )

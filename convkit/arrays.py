@@ -104,7 +104,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        hint = "Arrays of Python objects are never loaded." if "allow_pickle" in str(exc) else ""
+        hint = "The file is truncated or damaged; write it again."
+        if "allow_pickle" in str(exc):
+            hint = "Arrays of Python objects are never loaded."
         raise CalibrationError(f"{path} cannot be read: {exc}", hint=hint) from exc
 
 

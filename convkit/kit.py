@@ -161,7 +161,9 @@ def plan(
     else:
         raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
     if start == target:
-        raise UsageError(f"the model is {target} already")
+        raise UsageError(
+            f"the model is {target} already", hint="`convkit formats` lists other targets."
+        )
     return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
 
 

@@ -200,7 +200,10 @@ def _batches(array: Array, spec: TensorSpec, label: str) -> list[Array]:
     if batch and len(shape) > 1 and _fits(shape[1:], spec.shape[1:]) and not shape[0] % batch:
         return [array[i : i + batch] for i in range(0, shape[0], batch)]
     wanted = ", ".join("any" if size is None else str(size) for size in spec.shape)
-    raise CalibrationError(f"{label} has shape {shape}, but input {spec.name} takes ({wanted})")
+    raise CalibrationError(
+        f"{label} has shape {shape}, but input {spec.name} takes ({wanted})",
+        hint="Give samples as the model takes them, one by one or stacked along the batch axis.",
+    )
 
 
 def _cast(array: Array, spec: TensorSpec, label: str) -> Array:
@@ -211,7 +214,10 @@ def _cast(array: Array, spec: TensorSpec, label: str) -> Array:
     import numpy as np
 
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
-        raise CalibrationError(f"{label} holds NaN or infinite values for input {spec.name}")
+        raise CalibrationError(
+            f"{label} holds NaN or infinite values for input {spec.name}",
+            hint="Leave such samples out: they would set the range of everything.",
+        )
     # An integer input that carries a scale is given floats; the session quantizes them.
     try:
         wanted = np.dtype("float32" if spec.scale is not None else spec.dtype)

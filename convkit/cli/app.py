@@ -97,7 +97,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _usage_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    return f"`{context.command_path} --help` shows the usage." if context is not None else ""
+    command = context.command_path if context is not None else "convkit"
+    return f"`{command} --help` shows the usage."
 
 
 def _interrupt(number: int, frame: Any) -> None:

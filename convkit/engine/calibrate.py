@@ -50,7 +50,9 @@ def collect(
     if request.data is None:
         return _synthetic(session, artifact) if request.synthetic else None
     if request.limit is not None and request.limit < 1:
-        raise CalibrationError("--calibration-limit must be at least 1")
+        raise CalibrationError(
+            "--calibration-limit must be at least 1", hint="Leave it out to use all samples."
+        )
     if isinstance(request.data, str | Path):
         drained = _from_path(session, request, artifact, Path(request.data))
     else:

@@ -46,7 +46,10 @@ class Evaluator:
                 hint=f"Installed: {', '.join(sorted(metrics)) or 'none'}.",
             )
         if not data.is_dir():
-            raise UsageError(f"there is no data set folder {data}")
+            raise UsageError(
+                f"there is no data set folder {data}",
+                hint="Give the folder that holds the labelled samples with --data.",
+            )
         self._session = session
         self._metric: Metric = metrics[metric]
         self._data = data

@@ -8,6 +8,7 @@ by a kernel signal on Linux, and everywhere when the request pipe closes.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import json
@@ -86,10 +87,23 @@ def _describe(error: BaseException) -> dict[str, Any]:
         "module": type(error).__module__,
         "message": getattr(error, "message", None) or str(error),
         "hint": getattr(error, "hint", ""),
-        "errno": getattr(error, "errno", None),
+        "full": _disk_is_full(error),
         "cause": f"{type(cause).__name__}: {cause}" if cause is not None else "",
         "traceback": "".join(traceback.format_exception(error)),
     }
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether that is the reason, however deep: tools and plugins wrap it in errors of their own,
+    and compiled ones leave nothing of it but the system's words."""
+    words = os.strerror(errno.ENOSPC)
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if words in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _log_to(path: str) -> None:

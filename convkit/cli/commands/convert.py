@@ -94,9 +94,15 @@ def command(
     if model is None:
         given = _sample(terminal, source, flags)
     if (given.data is None) != (given.metric is None):
-        raise UsageError("--data and --metric go together")
+        raise UsageError(
+            "--data and --metric go together",
+            hint="A metric such as coco-map needs labelled data, and data a metric to score.",
+        )
     if flags["fail_drop"] is not None and given.data is None:
-        raise UsageError("--fail-drop needs --data and --metric")
+        raise UsageError(
+            "--fail-drop needs --data and --metric",
+            hint="The gate is on a metric: for example --data validation --metric coco-map.",
+        )
     with ProgressView(terminal) as view:
         result = convert(
             given.model,

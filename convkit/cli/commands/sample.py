@@ -62,6 +62,8 @@ def _copy(source: Path, folder: Path) -> None:
         shutil.copytree(source, temporary)
         os.replace(temporary, folder)
     except OSError as error:
-        raise PublishError(f"{folder} cannot be written: {error.strerror}") from error
+        raise PublishError(
+            f"{folder} cannot be written: {error.strerror}", hint="Choose another folder with -o."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
