@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test module imports ONNX Runtime
+
 ENVIRONMENTS = Path(__file__).parent / "build" / "test-envs"
 
 OFFLINE = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Entry point of the `convkit` script."""
@@ -9,6 +11,11 @@ def main() -> None:
 
     gc.set_threshold(50_000)  # starting up allocates much and frees nothing: fewer vain searches
 
-    from convkit.cli.app import run
+    try:
+        from convkit.cli.app import run
 
-    raise SystemExit(run())
+        code = run()
+    except KeyboardInterrupt:  # while modules are loaded, or while `run` says goodbye
+        sys.stderr.write("error: interrupted\n")
+        code = 130
+    raise SystemExit(code)

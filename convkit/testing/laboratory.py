@@ -80,11 +80,16 @@ class Conversion:
 
 @dataclass
 class Laboratory:
-    """A session, and folders that nobody else writes to."""
+    """A session, and folders that nobody else writes to.
+
+    Attributes:
+        strays: of all observations so far.
+    """
 
     session: Session
     root: Path
     tolerated: tuple[Path, ...] = ()
+    strays: dict[str, None] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def source(self, path: Path, format_id: str, read: ReadOptions) -> Found:
@@ -136,6 +141,7 @@ class Laboratory:
             if not within(path, allowed)
             and not (output and (within(path, [output]) or companions(path, output)))
         ]
+        self.strays.update(dict.fromkeys(strays))
         return Observation(
             result=answer["result"],
             error=answer["error"],

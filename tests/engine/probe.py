@@ -30,6 +30,8 @@ class Probe(ConverterBase):
             return Artifact(output, State("x"), digest=str(value))
         if what == "pid":
             return Artifact(output, State("x"), digest=str(os.getpid()))
+        if what == "variable":
+            return Artifact(output, State("x"), digest=os.environ[str(value)])
         if what == "signal":
             os.kill(os.getpid(), int(value))
         if what == "segfault":

@@ -174,6 +174,27 @@ def test_full_disk_leaves_nothing_half_written(
     assert everything(tmp_path / "out") == []
 
 
+def test_no_output_without_its_manifest(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without would be taken for a stranger's file by the next run."""
+
+    def full(self: Path, *arguments: Any, **settings: Any) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(PublishError, match="no space is left"):
+        publish(artifact, MANIFEST, tmp_path / "out" / "net.brick")
+    assert everything(tmp_path / "out") == []
+
+
+def test_asking_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    before = everything(tmp_path)
+    check_writable(tmp_path / "some" / "where" / "net.brick", source, overwrite=False)
+    assert everything(tmp_path) == before
+
+
 def test_failure_keeps_the_old_output(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,3 +247,16 @@ def test_interrupt_kills_the_worker_and_reaches_the_caller(tmp_path: Path) -> No
         assert said == "interrupted False\n"
         assert process.returncode == 130
         assert gone(pid)
+
+
+def test_temporary_files_are_gone_with_the_worker(do: Callable[..., str], worker: Worker) -> None:
+    folder = Path(do("variable", "TORCHINDUCTOR_CACHE_DIR"))
+    assert folder.is_dir()
+    assert folder != Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", "/"))
+    (folder / "left").write_text("by a tool that was killed")
+    worker.kill()
+    assert not folder.exists()
+
+
+def test_frameworks_are_told_not_to_report(do: Callable[..., str]) -> None:
+    assert do("variable", "ORT_DISABLE_TELEMETRY") == "1"
