@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_file, digest_key, digest_path, size_of
 from convkit.engine.session import Found, Session, Stage
-from convkit.errors import ConversionError, PrecisionError
+from convkit.errors import ConversionError, InputError, PrecisionError
 from convkit.inspection import Inspection
 from convkit.plans import Step
 from convkit.plugin.protocols import Converter
@@ -96,23 +98,25 @@ def _convert(
     before = _fingerprint(source.path)
     with session.store.scratch() as workdir:
         start = time.perf_counter()
-        answer = session.ask(
-            "convert",
-            "converters",
-            converter.name,
-            {
-                "artifact": encode(source),
-                "output": str(output),
-                "options": dict(step.options),
-                "workdir": str(workdir),
-                "calibration": encode(calibration),
-                "recipe": encode(recipe),
-                "seed": session.settings.seed,
-                "threads": session.settings.threads,
-            },
-            stage=stage,
-            isolated=converter.isolated,
-        )
+        arguments = {
+            "artifact": encode(source),
+            "output": str(output),
+            "options": dict(step.options),
+            "workdir": str(workdir),
+            "calibration": encode(calibration),
+            "recipe": encode(recipe),
+            "seed": session.settings.seed,
+            "threads": session.settings.threads,
+        }
+        with _not_the_users_fault(converter):
+            answer = session.ask(
+                "convert",
+                "converters",
+                converter.name,
+                arguments,
+                stage=stage,
+                isolated=converter.isolated,
+            )
         seconds = time.perf_counter() - start
     described = decode(Artifact, answer)
     if not output.exists() or described.state != step.target:
@@ -123,7 +127,8 @@ def _convert(
     if _fingerprint(source.path) != before:
         raise ConversionError(f"{converter.name} changed its own input file")
     stage.progress("reading the result back", None)
-    inspection = session.inspect(output, step.target.format, described.read, stage)
+    with _not_the_users_fault(converter):
+        inspection = session.inspect(output, step.target.format, described.read, stage)
     _check_truth(step, inspection)
     artifact = dataclasses.replace(
         described,
@@ -139,6 +144,18 @@ def _convert(
         "inspection": encode(inspection),
         "seconds": seconds,
     }
+
+
+@contextmanager
+def _not_the_users_fault(converter: Converter) -> Iterator[None]:
+    """The user's file was inspected and found good, so a damaged one is the converter's doing."""
+    try:
+        yield
+    except InputError as error:
+        raise ConversionError(
+            f"{converter.name} made a file that cannot be read: {error.message}",
+            hint="Another road or recipe may do better.",
+        ) from error
 
 
 def _check_truth(step: Step, inspection: Inspection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import convkit
 from convkit import __version__
 from convkit.artifact import Artifact, State
 from convkit.calibration import CalibrationData
@@ -116,7 +118,7 @@ class Session:
         plugin = self.registry.owner(kind, name)
         return {
             "name": name,
-            "convkit": __version__,
+            "convkit": [__version__, _core_digest()],
             "plugin": [plugin.version, _source_digest(plugin)],
             "versions": self.versions(requirements),
         }
@@ -171,6 +173,22 @@ class Samples:
 
 
 _DIGESTS: dict[str, str] = {}
+_JUDGES = (
+    "arrays.py",
+    "numerics.py",
+    "samples.py",
+    "verification.py",
+    "engine/hops.py",
+    "engine/verify.py",
+    "engine/worker_ops.py",
+)
+"""The core's own files that decide what an entry of the store says."""
+
+
+@functools.cache
+def _core_digest() -> str:
+    folder = Path(convkit.__file__).parent
+    return digest_files((folder / name for name in _JUDGES), folder)
 
 
 def _source_digest(plugin: LoadedPlugin) -> str:

@@ -223,9 +223,10 @@ def _judge(
 
 def _faint(item: SliceAgreement, candidate: Artifact) -> bool:
     """Scores so low that an integer's step swallows them, in the original as in the result: a
-    detector that sees nothing to detect. Only integers are excused, and only while both are low."""
+    detector that sees nothing to detect. Only integers are excused, only while both are low, and
+    never a vector of classes, whose largest entry counts however small it is."""
     small = item.unit and item.reference_max < FAINT and item.max_abs < FAINT
-    return small and candidate.state.precision.startswith("int")
+    return small and item.top1 is None and candidate.state.precision.startswith("int")
 
 
 def _tolerance(artifact: Artifact) -> Any:

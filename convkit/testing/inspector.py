@@ -101,7 +101,8 @@ class InspectorContract(LaboratoryContract):
         """An inspector only reads, at its first call too, which imports the framework."""
         before = digest_path(source)
         seen = self.observe(laboratory, inspector, source, read)
-        assert not laboratory.strays, f"written: {', '.join(laboratory.strays)}"
+        strays = laboratory.strays[inspector.name]
+        assert not strays, f"written: {', '.join(strays)}"
         assert digest_path(source) == before, "the inspector changed the file"
         assert not seen.changes, "; ".join(seen.changes)
 

@@ -83,13 +83,13 @@ class Laboratory:
     """A session, and folders that nobody else writes to.
 
     Attributes:
-        strays: of all observations so far.
+        strays: of all observations so far, by the implementation's name.
     """
 
     session: Session
     root: Path
     tolerated: tuple[Path, ...] = ()
-    strays: dict[str, None] = field(default_factory=dict)
+    strays: dict[str, list[str]] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def source(self, path: Path, format_id: str, read: ReadOptions) -> Found:
@@ -141,7 +141,7 @@ class Laboratory:
             if not within(path, allowed)
             and not (output and (within(path, [output]) or companions(path, output)))
         ]
-        self.strays.update(dict.fromkeys(strays))
+        self.strays.setdefault(name, []).extend(strays)
         return Observation(
             result=answer["result"],
             error=answer["error"],

@@ -84,6 +84,21 @@ class Recurrent(nn.Module):
         return self.head(states[:, -1]), hidden
 
 
+class TwoEnds(nn.Module):
+    """A picture and ids in, a map and a vector out; big enough to be worth quantizing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(16, 32, 3, 1, 1), nn.ReLU())
+        self.table = nn.Embedding(12, 32)
+        self.head = nn.Linear(32, 40)
+
+    def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(self.stem(image))
+        return features, self.head(features.mean((2, 3)) + self.table(ids).mean(1))
+
+
 def export(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, **kwargs: object) -> Artifact:
     """A `.pt2` of the module, described as the torch plugin's inspector does."""
     program = torch.export.export(module.eval(), inputs, **kwargs)  # type: ignore[arg-type]

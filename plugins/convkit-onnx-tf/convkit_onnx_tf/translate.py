@@ -41,7 +41,7 @@ def translate(artifact: Artifact, output: Path, auto_cast: bool, context: HopCon
         # Parsing comes first: a damaged file should not have to wait for TensorFlow.
         model = _load(onnx, artifact.path)
         inputs, outputs = _boundary(model, artifact)
-        tf, prepare = _frameworks(context.threads)
+        tf, prepare = _frameworks(context)
         context.progress("translating operators", None)
         with _counted_suffixes():
             try:
@@ -120,18 +120,33 @@ def _spec(name: str, tensor: Any, source: TensorSpec | None) -> TensorSpec:
     return TensorSpec(name, shape, tensor.dtype.name, layout=source.layout if source else "")
 
 
-def _frameworks(threads: int) -> tuple[Any, Any]:
-    import tensorflow as tf
+def _frameworks(context: HopContext) -> tuple[Any, Any]:
+    with _keras_home(context.workdir):
+        import tensorflow as tf
 
-    if threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
-        except RuntimeError:
-            pass  # TensorFlow runs already in this worker; its threads cannot change any more
-    from onnx_tf.backend import prepare
+        if context.threads:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(context.threads)
+                tf.config.threading.set_inter_op_parallelism_threads(context.threads)
+            except RuntimeError:
+                pass  # TensorFlow runs already in this worker; its threads cannot change any more
+        from onnx_tf.backend import prepare
 
     return tf, prepare
+
+
+@contextmanager
+def _keras_home(folder: Path) -> Iterator[None]:
+    """Let Keras, which onnx-tf imports, neither read nor write settings in the user's home."""
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KERAS_HOME"]
+        else:
+            os.environ["KERAS_HOME"] = before
 
 
 @contextmanager

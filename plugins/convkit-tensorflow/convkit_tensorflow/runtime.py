@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 REQUIREMENTS = ("tensorflow-cpu>=2.18|tensorflow>=2.18",)
@@ -22,7 +26,8 @@ def tensorflow(threads: int = 0) -> Any:
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    with _keras_home():
+        import tensorflow as tf
 
     tf.get_logger().setLevel(logging.ERROR)
     if threads:
@@ -32,6 +37,27 @@ def tensorflow(threads: int = 0) -> Any:
         except RuntimeError:
             pass  # TensorFlow has started
     return tf
+
+
+@contextmanager
+def _keras_home() -> Iterator[None]:
+    """Let Keras, which TensorFlow imports, write its settings into no user's home.
+
+    Keras 3 writes them as soon as it is imported, and reads them only then.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    before = os.environ.get("KERAS_HOME")
+    with TemporaryDirectory() as folder:
+        os.environ["KERAS_HOME"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["KERAS_HOME"]
+            else:
+                os.environ["KERAS_HOME"] = before
 
 
 def first_line(exc: BaseException) -> str:

@@ -1,0 +1,55 @@
+"""A model with two inputs and two outputs, in every container; workers import it as a factory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convkit.plugin import ReadOptions
+
+READ = {
+    "pt2": ReadOptions(),
+    "torchscript": ReadOptions(
+        shapes={"image": (1, 3, 8, 8), "ids": (1, 6)}, dtypes={"ids": "int64"}
+    ),
+    "state-dict": ReadOptions(factory=f"{__name__}:build"),
+}
+"""What has to be said about a file in each container."""
+
+
+class TwoEnds(torch.nn.Module):
+    """A picture and ids in; a map and a vector out, of different ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.SiLU())
+        self.embed = torch.nn.Embedding(12, 8)
+        self.head = torch.nn.Linear(8, 5)
+
+    def forward(self, image: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.stem(image)
+        return features, self.head(features.mean((2, 3)) + self.embed(ids).mean(1))
+
+
+def build() -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """The seeded module with example inputs, as `--factory` takes them."""
+    torch.manual_seed(0)
+    examples = (torch.rand(1, 3, 8, 8), torch.randint(0, 8, (1, 6)))
+    return TwoEnds().eval(), examples
+
+
+def write(folder: Path, container: str) -> Path:
+    """Save the model as a user would."""
+    module, examples = build()
+    if container == "pt2":
+        path = folder / "model.pt2"
+        torch.export.save(torch.export.export(module, examples), path)
+    elif container == "torchscript":
+        path = folder / "model.torchscript"
+        torch.jit.save(torch.jit.trace(module, examples), path)
+    else:
+        path = folder / "model.pth"
+        torch.save(module.state_dict(), path)
+    return path
