@@ -26,7 +26,7 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(50.0, 70.0),
     "fp16": Tolerance(30.0, 40.0),
-    "int8-dynamic": Tolerance(8.0, 20.0),
+    "int8-dynamic": Tolerance(8.0, 15.0),
     "int8": Tolerance(5.0, 12.0),
 }
 """By precision; a precision that a plugin adds is judged like int8. See `docs/explanation`."""

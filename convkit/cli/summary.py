@@ -39,7 +39,7 @@ def _output(terminal: Terminal, output: Output) -> None:
     )
     for hop in manifest.hops:
         _explain(terminal, hop)
-    if manifest.integer_macs is not None and output.state.precision.startswith("int8"):
+    if manifest.integer_macs is not None and output.state.precision == "int8":
         terminal.say(
             f"  {100 * manifest.integer_macs:.1f} % of the multiply-accumulates are in integers; "
             f"{manifest.float_islands} operators stay in float"

@@ -217,7 +217,9 @@ class Executor:
     def _recipes(
         self, converter: Converter, previous: Found, stage: Stage
     ) -> Sequence[QuantRecipe]:
-        if self.session.settings.keep_float == "none":
+        """The ladder for static quantizers. Weights alone in fp16 or int8 leave the activations
+        in float, where an island of float at the outputs would change nothing."""
+        if self.session.settings.keep_float == "none" or not converter.needs_calibration:
             return (FULL,)
         twin = self._float_twin(converter, previous, stage)
         return ladder(twin.inspection.layers, self._mixes(twin, stage))

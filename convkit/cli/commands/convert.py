@@ -18,6 +18,8 @@ TRANSFORM_HELP = {
     "resize": "Height and width that images are resized to, as 160x160.",
     "interpolation": "nearest, bilinear, bicubic, lanczos or area.",
     "mode": "stretch, letterbox or center-crop.",
+    "crop": "Height and width that center-crop cuts out, as 224x224.",
+    "pad": "Fill value of letterbox, 0 to 255.",
     "range": "Range that pixel values are mapped onto, as 0,1.",
     "mean": "Mean per channel, subtracted after the range mapping.",
     "std": "Standard deviation per channel, divided by.",
@@ -27,7 +29,7 @@ TRANSFORM_HELP = {
 
 
 def _with_transform(function: Any) -> Any:
-    for name, text in TRANSFORM_HELP.items():
+    for name, text in reversed(TRANSFORM_HELP.items()):  # decorators stack from below
         function = click.option(f"--image-{name}", f"image_{name}", help=text)(function)
     return function
 
