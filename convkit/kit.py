@@ -83,11 +83,13 @@ class Kit:
                 near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
                 hint = f"Did you mean {' or '.join(near)}?" if near else "See `convkit plugins`."
                 raise UsageError(f"{name!r} is no converter, tool, format or state", hint=hint)
+        options, unfit = resolve_options(steering.options, self.registry)
         return Wishes(
             via=tuple(steering.via),
             avoid=tuple(steering.avoid),
             converters=tuple(steering.converters),
-            options=resolve_options(steering.options, self.registry),
+            options=options,
+            unfit=unfit,
         )
 
     def format_of(self, path: Path, stated: str | None) -> str:

@@ -13,15 +13,20 @@ from convkit.plugin.registry import Registry
 
 def resolve_options(
     given: Mapping[str, OptionValue], registry: Registry
-) -> dict[tuple[str, str], OptionValue]:
+) -> tuple[dict[tuple[str, str], OptionValue], dict[str, str]]:
     """Turn `{"torch.onnx-legacy.opset": "13"}` or `{"opset": 13}` into typed values by edge.
 
-    A bare option name holds for every converter that has such an option.
+    A bare option name holds for every converter that has such an option; one that cannot take the
+    value cannot serve the wish.
+
+    Returns:
+        `(converter, option)` to value, and the converters that are out with the reason.
 
     Raises:
         UsageError: unknown converter or option, or a value of the wrong kind or out of bounds.
     """
     chosen: dict[tuple[str, str], OptionValue] = {}
+    unfit: dict[str, str] = {}
     for key, raw in given.items():
         owner, _, name = key.rpartition(".")
         edges = [registry.converter(owner)] if owner else list(registry.converters.values())
@@ -36,7 +41,10 @@ def resolve_options(
         if not fitting:
             raise UsageError(f"{key}={raw} is not possible", hint=_explain(o for _, o in matches))
         chosen.update({(e.name, o.name): v for e, o, v in fitting})
-    return chosen
+        for edge, option in matches:
+            if (edge.name, option.name) not in chosen:
+                unfit[edge.name] = f"cannot have {key}={raw}: {_explain([option])[:-1]}"
+    return chosen, unfit
 
 
 def _parse(option: Option, raw: OptionValue) -> list[OptionValue]:

@@ -40,12 +40,14 @@ class Wishes:
         avoid: formats, states, tools or converters that it must not.
         converters: converters (or tools, `onnx-tf`) that it must use.
         options: `(converter, option)` to value.
+        unfit: converters that cannot have an option as the user wants it, and why.
     """
 
     via: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
     converters: tuple[str, ...] = ()
     options: Mapping[tuple[str, str], OptionValue] = field(default_factory=dict)
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 class Planner:
@@ -117,6 +119,9 @@ class Planner:
     def _admit(self, edge: Converter, wishes: Wishes, reject: Callable[..., None]) -> bool:
         if _named(edge, wishes.avoid):
             reject(edge.name, "avoided, as you asked")
+            return False
+        if edge.name in wishes.unfit:
+            reject(edge.name, wishes.unfit[edge.name])
             return False
         if edge.source.precision not in ("fp32", edge.target.precision):
             reject(edge.name, "a quantizer starts from fp32")

@@ -213,7 +213,7 @@ class ConverterContract(LaboratoryContract):
             assert option.help.strip(), f"{option.name} has no help text"
             assert allows(option, option.default), f"{option.name}: the default is not allowed"
             key = f"{converter.name}.{option.name}"
-            parsed = resolve_options({key: str(value)}, laboratory.session.registry)
+            parsed, _ = resolve_options({key: str(value)}, laboratory.session.registry)
             assert parsed == {(converter.name, option.name): value}
 
     def test_is_deterministic(

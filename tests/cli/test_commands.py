@@ -208,3 +208,12 @@ def test_completion_answers(tmp_path: Path) -> None:
     question = {"_CONVKIT_COMPLETE": "bash_complete", "COMP_WORDS": "convkit pl", "COMP_CWORD": "1"}
     answer = run(cwd=tmp_path, env=question)
     assert answer.out.split() == ["plain,plan", "plain,plugins"]
+
+
+def test_an_option_that_an_edge_cannot_have_rules_the_edge_out(tmp_path: Path) -> None:
+    wish = ("--from", "torch", "--to", "onnx", "-O", "opset=13")
+    done = run("plan", *wish, "--explain", cwd=tmp_path)
+    assert done.code == 0
+    assert "by torch.onnx-legacy  opset=13" in done.err
+    assert "torch.onnx-dynamo: cannot have opset=13" in done.err
+    assert "by torch.onnx-dynamo" not in done.err
