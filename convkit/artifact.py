@@ -35,6 +35,14 @@ class Format:
     precisions: tuple[str, ...] = ("fp32",)
 
 
+@dataclass(frozen=True)
+class Detection:
+    """A guess at a file's format: 1.0 a magic number plus structure, 0.5 the suffix only."""
+
+    format: str
+    confidence: float
+
+
 @dataclass(frozen=True, order=True)
 class State:
     """A node of the graph: a format in a precision, spelled `format[-precision]`."""

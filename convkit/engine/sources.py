@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from convkit.artifact import Artifact, Format, ReadOptions
+from convkit.artifact import Artifact, Detection, Format, ReadOptions
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key, digest_path, size_of
 from convkit.engine.session import Found, Session
 from convkit.errors import InputError, UsageError
 from convkit.inspection import Inspection
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import Detection
 
 HEAD_BYTES = 4096
 SURE = 0.9

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convkit.artifact import Artifact, Format, ReadOptions, State, TensorSpec
+    from convkit.artifact import Artifact, Detection, Format, ReadOptions, State, TensorSpec
     from convkit.calibration import CalibrationData, sample_key
     from convkit.environment import Environment, IsolatedEnvironment
     from convkit.inspection import Inspection
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         CalibrationSource,
         Converter,
         ConverterBase,
-        Detection,
         HopContext,
         Inspector,
         Metric,
@@ -39,7 +38,7 @@ _HOMES = {
     "CalibrationSource": "convkit.plugin.protocols",
     "Converter": "convkit.plugin.protocols",
     "ConverterBase": "convkit.plugin.protocols",
-    "Detection": "convkit.plugin.protocols",
+    "Detection": "convkit.artifact",
     "Environment": "convkit.environment",
     "Format": "convkit.artifact",
     "HopContext": "convkit.plugin.protocols",

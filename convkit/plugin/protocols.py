@@ -234,14 +234,6 @@ class Inspector(Implementation, Protocol):
 
 
 @dataclass(frozen=True)
-class Detection:
-    """A guess at a file's format: 1.0 a magic number plus structure, 0.5 the suffix only."""
-
-    format: str
-    confidence: float
-
-
-@dataclass(frozen=True)
 class Sample:
     """A bundled example.
 

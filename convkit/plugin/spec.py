@@ -11,12 +11,11 @@ from pluggy import HookspecMarker
 from convkit.plugin.marker import PROJECT
 
 if TYPE_CHECKING:
-    from convkit.artifact import Format
+    from convkit.artifact import Detection, Format
     from convkit.plans import Step
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
-        Detection,
         Inspector,
         Metric,
         Runner,
