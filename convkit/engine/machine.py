@@ -68,6 +68,12 @@ def unmet_requirement(requirements: tuple[str, ...], environment: Environment) -
     return ""
 
 
+def install_command(requirements: tuple[str, ...]) -> str:
+    """The command that meets requirements, of alternatives by the first."""
+    needs = " ".join(f"'{text.partition(ALTERNATIVE)[0]}'" for text in requirements)
+    return f"python -m pip install {needs}"
+
+
 def requirement_names(requirements: tuple[str, ...]) -> tuple[str, ...]:
     """Names of all distributions that requirements speak of, alternatives included."""
     from packaging.requirements import Requirement

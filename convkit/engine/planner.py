@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convkit.artifact import State, Trait
-from convkit.engine.machine import ALTERNATIVE, unmet_requirement
+from convkit.engine.machine import install_command, unmet_requirement
 from convkit.engine.traits import Infeasible, bind
 from convkit.environment import Environment
 from convkit.errors import NoPathError
@@ -132,14 +132,10 @@ class Planner:
             else unmet_requirement(edge.requirements, self._environment)
         )
         if fault:
-            remedy = "" if edge.isolated else self._remedy(edge)
+            remedy = "" if edge.isolated else install_command(edge.requirements)
             reject(edge.name, fault, remedy)
             return False
         return True
-
-    def _remedy(self, edge: Converter) -> str:
-        needs = " ".join(f"'{r.partition(ALTERNATIVE)[0]}'" for r in edge.requirements)
-        return f"python -m pip install {needs}"
 
     def _cost(self, steps: Sequence[Step]) -> Cost:
         edges = [self._registry.converters[s.converter] for s in steps]

@@ -17,13 +17,19 @@ from convkit.artifact import Artifact, State
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_files
-from convkit.engine.machine import requirement_names
+from convkit.engine.machine import (
+    install_command,
+    requirement_names,
+    unmet_requirement,
+)
 from convkit.engine.store import Store
 from convkit.engine.workers import Workers
 from convkit.environment import Environment, IsolatedEnvironment
+from convkit.errors import NoPathError
 from convkit.events import Event, Listener, Notice, StageFinished, StageProgress, StageStarted
 from convkit.inspection import Inspection
 from convkit.plugin.manager import LoadedPlugin, PluginManager, load_target
+from convkit.plugin.protocols import Runner
 from convkit.plugin.registry import Registry
 
 
@@ -91,7 +97,15 @@ class Session:
         stage: Stage | None = None,
         isolated: IsolatedEnvironment | None = None,
     ) -> Any:
-        """Ask the right worker for an operation of one implementation."""
+        """Ask the right worker for an operation of one implementation.
+
+        Raises:
+            NoPathError: what it requires is not installed; the hint is the command that cures it.
+        """
+        requirements = getattr(self.registry, kind)[name].requirements
+        fault = "" if isolated else unmet_requirement(requirements, self.environment)
+        if fault:
+            raise NoPathError(f"{name} cannot be used: {fault}", hint=install_command(requirements))
         return self.workers.request(
             op,
             arguments,
@@ -111,6 +125,13 @@ class Session:
         arguments = {"path": str(path), "read": encode(read)}
         answer = self.ask("inspect", "inspectors", inspector.name, arguments, stage=stage)
         found: Inspection = decode(Inspection, answer)
+        return found
+
+    def runner(self, format_id: str) -> Runner | None:
+        """The runner of a format, or None where there is none or its runtime is not installed."""
+        found = self.registry.runner(format_id)
+        if found is None or unmet_requirement(found.requirements, self.environment):
+            return None
         return found
 
     def implementation_key(self, kind: str, name: str, requirements: tuple[str, ...]) -> Any:

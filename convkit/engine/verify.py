@@ -27,7 +27,7 @@ def outputs_of(
     session: Session, artifact: Artifact, samples: Samples, stage: Stage | None = None
 ) -> Path | None:
     """Run an artifact on samples; the outputs' file, or None where no runner exists."""
-    runner = session.registry.runner(artifact.state.format)
+    runner = session.runner(artifact.state.format)
     if runner is None:
         return None
     key = digest_key(
@@ -65,7 +65,7 @@ def verify(
     stage: Stage | None = None,
 ) -> Verification:
     """Judge a candidate by the tolerance of its precision; the verdict is stored."""
-    runners = [session.registry.runner(a.state.format) for a in (reference, candidate)]
+    runners = [session.runner(a.state.format) for a in (reference, candidate)]
     key = digest_key(
         {
             "kind": "verification",

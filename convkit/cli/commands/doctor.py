@@ -15,7 +15,7 @@ from convkit.cli.terminal import Terminal, human_bytes
 def command(terminal: Terminal) -> None:
     """Check plugins, requirements, isolated environments, cache and processor."""
     from convkit.engine.environments import find_uv
-    from convkit.engine.machine import unmet_requirement
+    from convkit.engine.machine import install_command, unmet_requirement
     from convkit.engine.records import NOTED_FEATURES
     from convkit.kit import Kit
 
@@ -38,7 +38,8 @@ def command(terminal: Terminal) -> None:
         else:
             fault = unmet_requirement(edge.requirements, environment)
             state = "ready"
-        rows.append((edge.name, fault or state))
+        cure = f"; {install_command(edge.requirements)}" if fault and not edge.isolated else ""
+        rows.append((edge.name, fault + cure if fault else state))
         if fault:
             faults.append({"converter": edge.name, "reason": fault})
     terminal.table(("edge", "state"), rows)
