@@ -72,6 +72,11 @@ def convert(
     targets = [to] if isinstance(to, str) else list(to)
     if not targets:
         raise UsageError("say where the model must run", hint="Give --to, for example tflite-int8.")
+    if (data is None) != (metric is None):
+        raise UsageError(
+            "--data and --metric go together",
+            hint="A metric such as coco-map needs labelled data, and data a metric to score.",
+        )
     kit = Kit(plugins)
     states = list(dict.fromkeys(kit.state(t) for t in targets))
     wishes = kit.wishes(steering)
@@ -82,11 +87,10 @@ def convert(
         synthetic=synthetic_calibration,
     )
     with kit.session(listener, settings, limits) as session, session.store.scratch() as scratch:
-        stated = kit.state(source).format if source else None
         path = _source_path(session, model, example_inputs, scratch)
-        format_id = kit.format_of(path, stated)
+        format_id = kit.format_of(path, source)
         folder, stem = Path(output_dir), name or path.stem
-        places = {s: _place(kit, session, folder, stem, s, path, overwrite) for s in states}
+        places = {s: _place(kit, folder, stem, s, path, overwrite) for s in states}
         found = load(session, path, format_id, read)
         planner = kit.planner()
 
@@ -109,9 +113,7 @@ def convert(
         outcomes = {s: executor.reach(s) for s in states}
         board = _score(session, found, outcomes, data, metric, folder, stem)
         outputs = tuple(
-            _publish(
-                session, found, f"{stem}{path.suffix}", s, outcomes[s], drained, places[s], board
-            )
+            _publish(session, found, f"{stem}{path.suffix}", s, outcomes[s], places[s], board)
             for s in states
         )
     rejected = tuple(dict.fromkeys(r for p in plans.values() for r in p.rejections))
@@ -146,9 +148,7 @@ def _source_path(
     return path
 
 
-def _place(
-    kit: Kit, session: Session, folder: Path, stem: str, state: State, source: Path, overwrite: bool
-) -> Path:
+def _place(kit: Kit, folder: Path, stem: str, state: State, source: Path, overwrite: bool) -> Path:
     place = output_path(folder, stem, state, kit.registry.formats[state.format])
     check_writable(place, source, overwrite)
     return place
@@ -159,10 +159,6 @@ def _check_plans(
 ) -> None:
     """Stop before any work where a target cannot be reached, or not without more data."""
     for state, found in plans.items():
-        if state == found.source:
-            raise UsageError(
-                f"the model is {state} already", hint="`convkit formats` lists other targets."
-            )
         steps = require_path(found).steps
         needs = any(session.registry.converters[s.converter].needs_calibration for s in steps)
         if needs and request.data is None and not request.synthetic:
@@ -178,13 +174,8 @@ def _score(
     folder: Path,
     stem: str,
 ) -> Scoreboard | None:
-    if data is None and metric is None:
-        return None
     if data is None or metric is None:
-        raise UsageError(
-            "--data and --metric go together",
-            hint="A metric such as coco-map needs labelled data, and data a metric to score.",
-        )
+        return None
     return scoreboard(
         session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png"
     )
@@ -196,14 +187,13 @@ def _publish(
     source_name: str,
     state: State,
     outcome: Outcome,
-    drained: Any,
     place: Path,
     board: Scoreboard | None,
 ) -> Output:
     metrics = {}
     if board is not None and str(state) in board.rows:
         metrics = {board.metric: board.rows[str(state)]}
-    manifest = record(session, source, source_name, outcome, drained, metrics)
+    manifest = record(session, source, source_name, outcome, metrics)
     publish(outcome.final.artifact, manifest, place)
     return Output(
         state=state,

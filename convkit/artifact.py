@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convkit.errors import UsageError
+from convkit.errors import UsageError, did_you_mean
 
 Trait = bool | int | str
 """A trait's value; see `Artifact.traits`."""
@@ -60,8 +60,6 @@ class State:
         Raises:
             UsageError: for an unknown format or precision, naming near misses.
         """
-        from difflib import get_close_matches
-
         known = {f.id: f for f in formats}
         for name in sorted(known, key=len, reverse=True):
             if text == name:
@@ -71,11 +69,9 @@ class State:
                 if precision in known[name].precisions:
                     return cls(name, precision)
         states = [str(cls(f.id, p)) for f in known.values() for p in f.precisions]
-        near = get_close_matches(text, states, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(
             f"there is no format or precision called {text!r}",
-            hint=hint + "`convkit formats` lists what exists.",
+            hint=f"{did_you_mean(text, states)} `convkit formats` lists what exists.".lstrip(),
         )
 
 

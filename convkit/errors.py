@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 
@@ -107,3 +107,15 @@ class GateError(ConvkitError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.document = dict(document or {})
+
+
+def did_you_mean(word: str, known: Iterable[str], *, likeness: float = 0.5, most: int = 3) -> str:
+    """`Did you mean this or that?` for a hint; empty where nothing known is like the word.
+
+    Args:
+        likeness: the least that counts, 0 to 1, as `difflib.get_close_matches` measures it.
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=most, cutoff=likeness)
+    return f"Did you mean {' or '.join(near)}?" if near else ""

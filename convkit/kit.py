@@ -18,7 +18,7 @@ from convkit.engine.machine import capture
 from convkit.engine.options import resolve_options
 from convkit.engine.planner import Planner, Wishes
 from convkit.engine.store import Store, default_root
-from convkit.errors import UsageError
+from convkit.errors import UsageError, did_you_mean
 from convkit.events import Listener, silent
 from convkit.plans import OptionValue, Plan
 from convkit.plugin.manager import PluginManager
@@ -78,10 +78,7 @@ class Kit:
         known = {*converters, *tools, *states, *self.registry.formats}
         for name in (*steering.via, *steering.avoid, *steering.converters):
             if name not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-                hint = f"Did you mean {' or '.join(near)}?" if near else "See `convkit plugins`."
+                hint = did_you_mean(name, sorted(known)) or "See `convkit plugins`."
                 raise UsageError(f"{name!r} is no converter, tool, format or state", hint=hint)
         options, unfit = resolve_options(steering.options, self.registry)
         return Wishes(
@@ -92,10 +89,12 @@ class Kit:
             unfit=unfit,
         )
 
-    def format_of(self, path: Path, stated: str | None) -> str:
-        """The format of a source file; see `convkit.engine.sources.format_of`."""
+    def format_of(self, path: Path, source: str | None) -> str:
+        """The format of a source file, checked against the state that the user says it has; see
+        `convkit.engine.sources.format_of`."""
         from convkit.engine.sources import format_of
 
+        stated = self.state(source).format if source else None
         return format_of(self.manager, self.registry.formats, path, stated)
 
     def state(self, text: str) -> State:
@@ -155,17 +154,12 @@ def plan(
 
         with kit.session() as session:
             path = Path(model)
-            stated = kit.state(source).format if source else None
-            found = load(session, path, kit.format_of(path, stated), read)
+            found = load(session, path, kit.format_of(path, source), read)
         start, traits = found.state, found.artifact.traits
     elif source is not None:
         start, traits = kit.state(source), {}
     else:
         raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
-    if start == target:
-        raise UsageError(
-            f"the model is {target} already", hint="`convkit formats` lists other targets."
-        )
     return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
 
 
@@ -186,7 +180,6 @@ def inspect(
 
     kit = Kit(plugins)
     path = Path(model)
-    stated = kit.state(source).format if source else None
-    format_id = kit.format_of(path, stated)
+    format_id = kit.format_of(path, source)
     with kit.session(listener) as session:
         return load(session, path, format_id, read).inspection

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verdict = Literal["ok", "degraded", "wrong", "unproven", "skipped"]
+Verdict = Literal["ok", "degraded", "wrong", "unproven"]
 """`degraded`: above the floor, below the target; `unproven`: nothing could be compared."""
 
 
@@ -29,7 +29,12 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "int8-dynamic": Tolerance(8.0, 15.0),
     "int8": Tolerance(5.0, 12.0),
 }
-"""By precision; a precision that a plugin adds is judged like int8. See `docs/explanation`."""
+"""By precision; see `tolerance_of` and `docs/explanation`."""
+
+
+def tolerance_of(precision: str) -> Tolerance:
+    """The tolerance of a precision; one that a plugin adds is judged like int8."""
+    return TOLERANCES.get(precision, TOLERANCES["int8"])
 
 
 @dataclass(frozen=True)

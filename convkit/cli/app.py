@@ -11,7 +11,7 @@ import click
 
 from convkit import __version__
 from convkit.cli.terminal import Terminal
-from convkit.errors import ConvkitError, ExitCode
+from convkit.errors import ConvkitError, ExitCode, did_you_mean
 
 COMMANDS = ("convert", "plan", "sample", "inspect", "formats", "plugins", "doctor", "completion")
 
@@ -44,12 +44,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(arguments[0], COMMANDS, n=2)
+            near = did_you_mean(arguments[0], COMMANDS, likeness=0.6, most=2)
             if near and "Did you mean" not in error.message:
-                message = f"{error.message} Did you mean {' or '.join(near)}?"
-                raise click.UsageError(message, context) from error
+                raise click.UsageError(f"{error.message} {near}", context) from error
             raise
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from convkit.codec import encode
 
-CHUNK = 1 << 20
-
 
 def digest_file(path: Path) -> str:
     """sha256 of a file's bytes."""

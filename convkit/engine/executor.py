@@ -24,7 +24,7 @@ from convkit.manifest import Attempt, Failure
 from convkit.plans import Path, Plan, Step
 from convkit.plugin.protocols import Converter
 from convkit.quant import QuantRecipe
-from convkit.verification import TOLERANCES, Verification
+from convkit.verification import Verification, tolerance_of
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Executor:
         be; take the best where none is."""
         best: WalkedHop | None = None
         attempts: list[Attempt] = []
-        target = TOLERANCES.get(step.target.precision, TOLERANCES["int8"]).target
+        target = tolerance_of(step.target.precision).target
         errors: list[ConvkitError] = []
         for recipe in self._recipes(converter, previous, stage):
             stage.progress(f"quantizing: {recipe.name}", None)
@@ -258,7 +258,7 @@ class Executor:
 def _better(one: Verification, other: Verification | None) -> bool:
     if other is None:
         return True
-    rank = {"wrong": 0, "unproven": 1, "degraded": 2, "ok": 2, "skipped": 1}
+    rank = {"wrong": 0, "unproven": 1, "degraded": 2, "ok": 2}
     return (rank[one.verdict], one.sqnr_db) > (rank[other.verdict], other.sqnr_db)
 
 

@@ -16,7 +16,7 @@ from convkit.artifact import State, Trait
 from convkit.engine.machine import install_command, unmet_requirement
 from convkit.engine.traits import Infeasible, bind
 from convkit.environment import Environment
-from convkit.errors import NoPathError
+from convkit.errors import NoPathError, UsageError
 from convkit.plans import Cost, OptionValue, Path, Plan, Rejection, Step
 from convkit.plugin.protocols import Converter
 from convkit.plugin.registry import Registry
@@ -82,7 +82,14 @@ class Planner:
 
         Returns:
             A plan whose `paths` may be empty; see `require_path`.
+
+        Raises:
+            UsageError: the source is the target already.
         """
+        if source == target:
+            raise UsageError(
+                f"the model is {target} already", hint="`convkit formats` lists other targets."
+            )
         wishes = wishes or Wishes()
         rejections: dict[tuple[str, str], Rejection] = {}
 
@@ -165,8 +172,6 @@ def _candidates(
     source: State, target: State, arcs: Mapping[tuple[State, State], Sequence[Converter]]
 ) -> Iterator[tuple[float, tuple[Converter, ...]]]:
     """Sequences of edges, each with the least rank that this and all later ones can have."""
-    if source == target:
-        return
     import networkx as nx
 
     graph: Any = nx.DiGraph()

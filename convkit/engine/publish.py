@@ -14,7 +14,7 @@ from typing import Any
 
 from convkit.artifact import Artifact, Format, State
 from convkit.codec import encode
-from convkit.engine.digest import digest_file, digest_path
+from convkit.engine.digest import digest_path
 from convkit.engine.store import no_space
 from convkit.errors import PublishError, UsageError
 from convkit.manifest import Manifest, manifest_path
@@ -156,7 +156,7 @@ def _is_ours(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     known = document.get(CONTENT_KEY)
-    return known == (digest_path(path) if path.is_dir() else digest_file(path))
+    return known == digest_path(path)
 
 
 @contextmanager

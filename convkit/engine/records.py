@@ -18,14 +18,13 @@ def record(
     source: Found,
     source_name: str,
     outcome: Outcome,
-    calibration: CalibrationData | None,
     metrics: Mapping[str, MetricResult] | None = None,
 ) -> Manifest:
     """Describe an outcome; see `Manifest`."""
     final = outcome.final
     macs = final.inspection.macs
     used = [session.registry.converters[h.step.converter] for h in outcome.hops]
-    data = calibration if any(c.needs_calibration for c in used) else None
+    data = outcome.calibration if any(c.needs_calibration for c in used) else None
     environment = session.environment
     return Manifest(
         convkit=__version__,

@@ -28,7 +28,7 @@ from convkit.environment import Environment, IsolatedEnvironment
 from convkit.errors import NoPathError
 from convkit.events import Event, Listener, Notice, StageFinished, StageProgress, StageStarted
 from convkit.inspection import Inspection
-from convkit.plugin.manager import LoadedPlugin, PluginManager, load_target
+from convkit.plugin.manager import PluginManager, load_target
 from convkit.plugin.protocols import Runner
 from convkit.plugin.registry import Registry
 
@@ -140,7 +140,7 @@ class Session:
         return {
             "name": name,
             "convkit": [__version__, _core_digest()],
-            "plugin": [plugin.version, _source_digest(plugin)],
+            "plugin": [plugin.version, _source_digest(plugin.target)],
             "versions": self.versions(requirements),
         }
 
@@ -193,7 +193,6 @@ class Samples:
         return cls(data.path, data.digest, min(limit, data.count), data.synthetic)
 
 
-_DIGESTS: dict[str, str] = {}
 _JUDGES = (
     "arrays.py",
     "numerics.py",
@@ -212,12 +211,11 @@ def _core_digest() -> str:
     return digest_files((folder / name for name in _JUDGES), folder)
 
 
-def _source_digest(plugin: LoadedPlugin) -> str:
+@functools.cache
+def _source_digest(target: str) -> str:
     """Digest of a plugin's own source: editable installs change without a version."""
-    if plugin.target not in _DIGESTS:
-        name = plugin.target.partition(":")[0]
-        home = Path(str(load_target(name).__file__))
-        # a plugin that is one module has strangers for neighbours
-        files = home.parent.rglob("*.py") if "." in name else [home]
-        _DIGESTS[plugin.target] = digest_files(files, home.parent)
-    return _DIGESTS[plugin.target]
+    name = target.partition(":")[0]
+    home = Path(str(load_target(name).__file__))
+    # a plugin that is one module has strangers for neighbours
+    files = home.parent.rglob("*.py") if "." in name else [home]
+    return digest_files(files, home.parent)

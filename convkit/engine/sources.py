@@ -9,7 +9,7 @@ from convkit.artifact import Artifact, Detection, Format, ReadOptions
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key, digest_path, size_of
 from convkit.engine.session import Found, Session
-from convkit.errors import InputError, UsageError
+from convkit.errors import InputError, UsageError, did_you_mean
 from convkit.inspection import Inspection
 from convkit.plugin.manager import PluginManager
 
@@ -120,9 +120,7 @@ def load(session: Session, path: Path, format_id: str, read: ReadOptions) -> Fou
 
 
 def _near(path: Path) -> str:
-    from difflib import get_close_matches
-
     if not path.parent.is_dir():
         return f"The folder {path.parent} does not exist either."
-    near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
-    return f"Did you mean {' or '.join(near)}?" if near else "Give the path of a model file."
+    names = [p.name for p in path.parent.iterdir()]
+    return did_you_mean(path.name, names, likeness=0.6) or "Give the path of a model file."

@@ -12,7 +12,7 @@ from convkit.calibration import sample_key
 from convkit.codec import encode
 from convkit.engine.digest import digest_key
 from convkit.engine.session import Samples, Session, Stage
-from convkit.verification import TOLERANCES, SliceAgreement, Verdict, Verification
+from convkit.verification import SliceAgreement, Verdict, Verification, tolerance_of
 
 OUTPUTS_FILE = "outputs.safetensors"
 RANDOM_SAMPLES = 4
@@ -73,7 +73,7 @@ def verify(
             "reference": [reference.digest, encode(reference.outputs)],
             "candidate": [candidate.digest, encode(candidate.inputs), encode(candidate.outputs)],
             "samples": [samples.digest, samples.count],
-            "tolerance": encode(_tolerance(candidate)),
+            "tolerance": encode(tolerance_of(candidate.state.precision)),
             "runners": [
                 session.implementation_key("runners", r.name, r.requirements) if r else None
                 for r in runners
@@ -191,7 +191,7 @@ def _count(path: Path) -> int:
 def _judge(
     slices: Sequence[SliceAgreement], structural: Sequence[str], candidate: Artifact
 ) -> tuple[Verdict, tuple[str, ...]]:
-    tolerance = _tolerance(candidate)
+    tolerance = tolerance_of(candidate.state.precision)
     peak = max((item.reference_max for item in slices), default=0.0)
     wrong, weak = list(structural), []
     for item in slices:
@@ -227,10 +227,6 @@ def _faint(item: SliceAgreement, candidate: Artifact) -> bool:
     never a vector of classes, whose largest entry counts however small it is."""
     small = item.unit and item.reference_max < FAINT and item.max_abs < FAINT
     return small and item.top1 is None and candidate.state.precision.startswith("int")
-
-
-def _tolerance(artifact: Artifact) -> Any:
-    return TOLERANCES.get(artifact.state.precision, TOLERANCES["int8"])
 
 
 def _mapping(reference: Artifact, candidate: Artifact) -> dict[str, str]:

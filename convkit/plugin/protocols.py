@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from convkit.artifact import Artifact, ReadOptions, State, Trait
 from convkit.calibration import CalibrationData
@@ -324,8 +324,3 @@ class Metric(Implementation, Protocol):
             outputs: title of a model to its outputs on the first samples.
             path: the PNG to write.
         """
-
-
-ImplementationKind = Literal[
-    "converters", "runners", "inspectors", "calibration_sources", "metrics"
-]

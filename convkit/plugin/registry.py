@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from convkit.artifact import PRECISIONS, Format
-from convkit.errors import PluginError, UsageError
+from convkit.errors import PluginError, UsageError, did_you_mean
 from convkit.plugin.manager import BrokenPlugin, LoadedPlugin, PluginManager
 
 if TYPE_CHECKING:
@@ -122,13 +122,10 @@ class Registry:
             UsageError: there is none of that name, with near misses.
         """
         if name not in self.converters:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, list(self.converters), n=3, cutoff=0.4)
-            hint = f"Did you mean {' or '.join(near)}? " if near else ""
+            near = did_you_mean(name, self.converters, likeness=0.4)
             raise UsageError(
                 f"there is no converter called {name!r}",
-                hint=hint + "`convkit plugins` lists them.",
+                hint=f"{near} `convkit plugins` lists them.".lstrip(),
             )
         return self.converters[name]
 

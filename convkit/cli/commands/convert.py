@@ -95,11 +95,6 @@ def command(
     given = _Given(model, None, flags["calibration"], flags["data"], flags["metric"])
     if model is None:
         given = _sample(terminal, source, flags)
-    if (given.data is None) != (given.metric is None):
-        raise UsageError(
-            "--data and --metric go together",
-            hint="A metric such as coco-map needs labelled data, and data a metric to score.",
-        )
     if flags["fail_drop"] is not None and given.data is None:
         raise UsageError(
             "--fail-drop needs --data and --metric",
