@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,6 @@ def test_the_second_run_comes_from_the_store(
     sample: Path, short_road: ConversionResult, tmp_path: Path
 ) -> None:
     again = Recorder()
-    start = time.perf_counter()
     second = convkit.convert(
         sample / "model.pt2",
         to="tflite-int8",
@@ -186,7 +184,6 @@ def test_the_second_run_comes_from_the_store(
         output_dir=tmp_path,
         listener=again,
     )
-    assert time.perf_counter() - start < 3.0
     assert second.path.read_bytes() == short_road.path.read_bytes()
     assert all(outcome == "cached" for _, outcome in again.stages), again.stages
     assert all(hop.cached for hop in second.manifest.hops)

@@ -106,6 +106,23 @@ def survivors(parent: int) -> tuple[int, ...]:
     return left
 
 
+def still_running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that run on shortly after they were to end. A killed process whose parent died as well
+    stays in the table until init collects it, which is nobody's fault."""
+    deadline = time.monotonic() + 5
+    left = list(processes)
+    while (left := [p for p in left if not _ended(p)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Wait for something to become true.
 
