@@ -1,0 +1,1 @@
+"""OpenVINO IR for convkit: conversion, inspection, execution and tracing."""
