@@ -1,0 +1,1 @@
+"""ONNX to PyTorch for convkit."""

@@ -1,0 +1,20 @@
+"""Hooks of convkit-onnx2torch; cheap to import, since every command line does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from convkit.plugin import hookimpl
+
+if TYPE_CHECKING:
+    from convkit.plugin import Converter
+
+
+@hookimpl
+def convkit_converters() -> Iterable[Converter]:
+    """Two importers, rivals on the same road."""
+    from convkit_onnx2torch.by_onnx2fx import ByOnnx2Fx
+    from convkit_onnx2torch.by_onnx2torch import ByOnnx2Torch
+
+    return (ByOnnx2Fx(), ByOnnx2Torch())
