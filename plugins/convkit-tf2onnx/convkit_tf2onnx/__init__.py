@@ -1,0 +1,1 @@
+"""SavedModels, frozen graphs and TFLite files to ONNX, by tf2onnx."""
