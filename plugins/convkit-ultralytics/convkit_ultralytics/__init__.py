@@ -1,0 +1,1 @@
+"""Ultralytics plugin of convkit: reads checkpoints without running their code, exports them."""
