@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from convkit.artifact import PARAMETER_BYTES
 from convkit.errors import ConversionError
 from convkit.plugin import (
     Artifact,
     ConverterBase,
     HopContext,
     IsolatedEnvironment,
+    Obstacle,
     Option,
     State,
     TraitRequirement,
@@ -37,7 +39,8 @@ class OnnxToSavedModel(ConverterBase):
     each convolution) and, where TensorFlow can bear them, their names.
 
     onnx-tf 1.10.0 implements operators up to opset 12, and shape arithmetic that a simplifier
-    would have folded away often defeats it: hence the two requirements.
+    would have folded away often defeats it: hence the two requirements. They are soft, because
+    many operators have not changed since; `check` names those of a newer model that have.
     """
 
     name: str = "onnx-tf.saved"
@@ -54,9 +57,19 @@ class OnnxToSavedModel(ConverterBase):
         ),
     )
     requires: tuple[TraitRequirement, ...] = (
-        TraitRequirement("opset", maximum=12),
-        TraitRequirement("simplified", one_of=(True,)),
+        TraitRequirement("opset", maximum=12, soft=True),
+        TraitRequirement("simplified", one_of=(True,), soft=True),
+        # A SavedModel's graph holds the weights, in one message of at most 2 GiB.
+        TraitRequirement(PARAMETER_BYTES, maximum=1_800_000_000),
     )
+
+    def check(
+        self, artifact: Artifact, options: Mapping[str, bool | int | float | str]
+    ) -> Sequence[Obstacle]:
+        """Operators that onnx-tf has no handler for, from its own table."""
+        from convkit_onnx_tf.translate import known_obstacles
+
+        return known_obstacles(artifact)
 
     def convert(
         self,

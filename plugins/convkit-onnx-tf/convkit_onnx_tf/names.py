@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 _FIT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -42,6 +43,25 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
         used.add(candidate.lower())
         result[name] = candidate
     return {name: result[name] for name in names}
+
+
+def name_nodes(model: Any) -> None:
+    """Give nodes without a name, or with one that is taken, a name of their own, in place.
+
+    onnx-tf keeps the weights of recurrent operators under the names of their nodes.
+    """
+    taken: set[str] = set()
+    waiting = [model.graph]
+    numbers = count()
+    while waiting:
+        for node in waiting.pop().node:
+            while not node.name or node.name in taken:
+                node.name = f"{node.op_type}_{next(numbers)}"
+            taken.add(node.name)
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    waiting.append(attribute.g)
+                waiting.extend(attribute.graphs)
 
 
 def rename_boundary(model: Any) -> tuple[Mapping[str, str], Mapping[str, str]]:

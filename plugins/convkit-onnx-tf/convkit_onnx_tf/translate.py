@@ -8,16 +8,19 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 from convkit.errors import ConversionError, InputError
-from convkit.plugin import Artifact, HopContext, State, TensorSpec
-from convkit_onnx_tf.names import rename_boundary
+from convkit.plugin import Artifact, HopContext, Obstacle, State, TensorSpec
+from convkit_onnx_tf.names import name_nodes, rename_boundary
+from convkit_onnx_tf.operators import obstacles
+from convkit_onnx_tf.recurrent import pure_cells
 
 _RAISED = re.compile(r"^[A-Z]\w*: ")
 _SIGNATURE = "serving_default"
@@ -43,7 +46,7 @@ def translate(artifact: Artifact, output: Path, auto_cast: bool, context: HopCon
         inputs, outputs = _boundary(model, artifact)
         tf, prepare = _frameworks(context)
         context.progress("translating operators", None)
-        with _counted_suffixes():
+        with _counted_suffixes(), pure_cells():
             try:
                 # The level is given again because onnx-tf sets its own.
                 rep = prepare(model, auto_cast=auto_cast, logging_level="ERROR")
@@ -75,6 +78,17 @@ def translate(artifact: Artifact, output: Path, auto_cast: bool, context: HopCon
     )
 
 
+def known_obstacles(artifact: Artifact) -> Sequence[Obstacle]:
+    """What onnx-tf's table of handlers says against the artifact; see `operators.obstacles`."""
+    with _quiet(), TemporaryDirectory() as folder, _keras_home(Path(folder)):
+        import onnx
+        from onnx_tf.common.handler_helper import get_all_backend_handlers
+
+        model = onnx.load(str(artifact.path), load_external_data=False)
+        opsets = {opset.domain: opset.version for opset in model.opset_import}
+        return obstacles(model, get_all_backend_handlers(opsets))
+
+
 def _load(onnx: Any, path: Path) -> Any:
     try:
         model = onnx.load(str(path))
@@ -90,6 +104,7 @@ def _load(onnx: Any, path: Path) -> Any:
 
 def _boundary(model: Any, artifact: Artifact) -> tuple[dict[str, str], dict[str, str]]:
     """Safe names for inputs and outputs, after a check that they are the artifact's."""
+    name_nodes(model)
     inputs, outputs = rename_boundary(model)
     for what, specs, found in (
         ("inputs", artifact.inputs, inputs),

@@ -49,6 +49,40 @@ def simplified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two LSTMs, one behind the other."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    random = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> Any:
+        return numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+
+    graph = helper.make_graph(
+        [
+            node("LSTM", ["steps", "W", "R", "B"], ["first"], hidden_size=6),
+            node("Squeeze", ["first"], ["flat"], axes=[1]),
+            node("LSTM", ["flat", "W2", "R2", "B2"], ["second", "last"], hidden_size=6),
+        ],
+        "two layers",
+        [value("steps", TensorProto.FLOAT, [5, 1, 6])],
+        [value("last", TensorProto.FLOAT, [1, 1, 6])],
+        [
+            tensor
+            for k in ("", "2")
+            for tensor in (
+                weight(f"W{k}", 1, 24, 6),
+                weight(f"R{k}", 1, 24, 6),
+                weight(f"B{k}", 1, 48),
+            )
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
+    path = tmp_path_factory.mktemp("recurrent") / "model.onnx"
+    onnx.save(model, path)
+    return path
+
+
 @pytest.mark.usefixtures("onnx_tf_python")  # skips where the environment cannot be built
 class TestOnnxToSavedModel(ConverterContract):
     @pytest.fixture
@@ -67,6 +101,15 @@ class TestOnnxToSavedModel(ConverterContract):
     @pytest.fixture
     def tolerance_db(self) -> float:
         return 100.0
+
+
+@pytest.mark.slow
+class TestRecurrentToSavedModel(TestOnnxToSavedModel):
+    """Twice in one process: onnx-tf itself would stumble over the first one's cells."""
+
+    @pytest.fixture
+    def source(self, recurrent: Path) -> Path:
+        return recurrent
 
 
 class TestPlugin(PluginContract):

@@ -40,6 +40,10 @@ for job in request["jobs"]:
     workdir = output.parent / "workdir"
     workdir.mkdir(exist_ok=True)
     phases = []
+    if job["check"]:
+        found = converter.check(artifact, job["options"])
+        answers.append({"obstacles": encode(tuple(found))})
+        continue
     context = HopContext(workdir, lambda phase, fraction: phases.append(phase), threads=1)
     try:
         result = converter.convert(artifact, output, job["options"], context)
@@ -53,6 +57,7 @@ for job in request["jobs"]:
         import tensorflow as tf
         given = np.load(job["inputs"])
         signature = tf.saved_model.load(str(output)).signatures["serving_default"]
+        answers[-1]["variables"] = len(signature.variables)
         values = signature(**{
             spec.name: tf.constant(given[str(i)]) for i, spec in enumerate(result.inputs)})
         np.savez(job["results"], **{
@@ -188,6 +193,101 @@ def _lstm(path: Path) -> Artifact:
     )
 
 
+def _lstms(path: Path) -> Artifact:
+    """Two LSTMs of the same size, the second of which goes both ways, after another model's."""
+    node = helper.make_node
+    return _save(
+        path,
+        [
+            node("LSTM", ["sequence", "W", "R", "B"], ["y"], hidden_size=6),
+            node("Squeeze", ["y"], ["flat"], axes=[1]),
+            node(
+                "LSTM",
+                ["flat", "W2", "R2", "B2"],
+                ["z", "h"],
+                hidden_size=6,
+                direction="bidirectional",
+            ),
+        ],
+        [_value("sequence", [5, 1, 6])],
+        [_value("h", [2, 1, 6])],
+        {
+            "W": _random(1, 24, 6),
+            "R": _random(1, 24, 6, seed=1),
+            "B": _random(1, 48),
+            "W2": _random(2, 24, 6, seed=2),
+            "R2": _random(2, 24, 6, seed=3),
+            "B2": _random(2, 48, seed=4),
+        },
+    )
+
+
+def _rnns(path: Path) -> Artifact:
+    """Two plain recurrent layers with different weights."""
+    node = helper.make_node
+    return _save(
+        path,
+        [
+            node("RNN", ["sequence", "W", "R"], ["y"], hidden_size=4),
+            node("Squeeze", ["y"], ["flat"], axes=[1]),
+            node("RNN", ["flat", "W2", "R2"], ["z", "h"], hidden_size=4),
+        ],
+        [_value("sequence", [5, 1, 4])],
+        [_value("h", [1, 1, 4])],
+        {
+            "W": _random(1, 4, 4),
+            "R": _random(1, 4, 4, seed=1),
+            "W2": _random(1, 4, 4, seed=2),
+            "R2": _random(1, 4, 4, seed=3),
+        },
+    )
+
+
+def _plain_gru(path: Path) -> Artifact:
+    return _save(
+        path,
+        [helper.make_node("GRU", ["sequence", "W", "R", "B"], ["y", "h"], hidden_size=4)],
+        [_value("sequence", [5, 1, 3])],
+        [_value("h", [1, 1, 4])],
+        {"W": _random(1, 12, 3), "R": _random(1, 12, 4, seed=1), "B": _random(1, 24, seed=2)},
+    )
+
+
+def _gru(path: Path) -> Artifact:
+    """As torch makes it; and an unknown operator that a simplifier would fold away."""
+    node = helper.make_node
+    return _save(
+        path,
+        [
+            node("Folded", ["W"], ["W2"]),
+            node(
+                "GRU",
+                ["sequence", "W2", "R"],
+                ["y", "h"],
+                hidden_size=4,
+                linear_before_reset=1,
+                name="/rnn/GRU",
+            ),
+        ],
+        [_value("sequence", [5, 1, 4])],
+        [_value("h", [1, 1, 4])],
+        {"W": _random(1, 12, 4), "R": _random(1, 12, 4, seed=1)},
+    )
+
+
+def _branches(path: Path) -> Artifact:
+    """An unknown operator inside a branch, which reads what lies around it."""
+    node = helper.make_node
+    then = helper.make_graph([node("Mystery", ["x"], ["a"])], "then", [], [_value("a", [2])])
+    other = helper.make_graph([node("Neg", ["x"], ["b"])], "else", [], [_value("b", [2])])
+    return _save(
+        path,
+        [node("If", ["yes"], ["y"], name="choice", then_branch=then, else_branch=other)],
+        [_value("x", [2]), _value("yes", [], TensorProto.BOOL)],
+        [_value("y", [2])],
+    )
+
+
 def _too_new(path: Path) -> Artifact:
     return _save(
         path,
@@ -239,6 +339,9 @@ _MODELS: dict[str, Callable[[Path], Artifact]] = {
     "odd_names": _odd_names,
     "dynamic": _dynamic,
     "lstm": _lstm,
+    "lstms": _lstms,
+    "rnns": _rnns,
+    "plain_gru": _plain_gru,
     "too_new": _too_new,
     "unknown": _unknown,
     "needs_cast": _needs_cast,
@@ -246,6 +349,18 @@ _MODELS: dict[str, Callable[[Path], Artifact]] = {
     "empty": _empty,
     "misnamed": _misnamed,
 }
+
+
+_CHECKED: dict[str, Callable[[Path], Artifact]] = {
+    "check-lstms": _lstms,
+    "check-cnn": _cnn,
+    "check-gru": _gru,
+    "check-too_new": _too_new,
+    "check-unknown": _unknown,
+    "check-branches": _branches,
+}
+
+_GOOD = ["cnn", "two", "odd_names", "dynamic", "lstm", "lstms", "rnns", "plain_gru"]
 
 
 @pytest.fixture(scope="module")
@@ -257,16 +372,18 @@ def answers(
 
     folder = tmp_path_factory.mktemp("onnx-tf")
     jobs = []
-    for name, build in _MODELS.items():
+    builders = {**_CHECKED, **_MODELS}  # a check is to leave no trace on what follows
+    for name, build in builders.items():
         artifact = build(folder / f"{name}.onnx")
         job = {
             "artifact": encode(artifact),
             "output": str(folder / f"{name}-saved"),
             "options": {"auto_cast": False},
+            "check": name in _CHECKED,
             "inputs": "",
             "results": str(folder / f"{name}-results.npz"),
         }
-        if name in ("cnn", "two", "odd_names", "dynamic", "lstm"):
+        if name in _GOOD:
             inputs = [_sample(spec) for spec in artifact.inputs]
             session = onnxruntime.InferenceSession(
                 artifact.path, providers=["CPUExecutionProvider"]
@@ -280,7 +397,7 @@ def answers(
             np.savez(folder / f"{name}-expected.npz", **{str(i): y for i, y in enumerate(expected)})
         jobs.append(job)
     path = [str(Path(p.__file__ or "").parents[1]) for p in (convkit, convkit_onnx_tf)]
-    before = {name: (folder / f"{name}.onnx").read_bytes() for name in _MODELS}
+    before = {name: (folder / f"{name}.onnx").read_bytes() for name in builders}
     done = subprocess.run(
         [str(onnx_tf_python), "-c", _DRIVER],
         input=json.dumps({"path": path, "jobs": jobs}),
@@ -295,7 +412,7 @@ def answers(
     found = json.loads(line.removeprefix("ANSWER"))
     return {
         name: {**answer, "folder": folder, "stderr": done.stderr}
-        for name, answer in zip(_MODELS, found, strict=True)
+        for name, answer in zip(builders, found, strict=True)
     }
 
 
@@ -306,7 +423,7 @@ def _sample(spec: TensorSpec) -> Any:
     return _random(*shape, seed=len(spec.name)).astype(spec.dtype)
 
 
-@pytest.mark.parametrize("name", ["cnn", "two", "odd_names", "dynamic", "lstm"])
+@pytest.mark.parametrize("name", _GOOD)
 def test_it_computes_what_onnxruntime_computes(
     answers: Mapping[str, Mapping[str, Any]], name: str
 ) -> None:
@@ -318,6 +435,38 @@ def test_it_computes_what_onnxruntime_computes(
     for key in expected.files:
         assert np.ptp(expected[key]) > 0
         np.testing.assert_allclose(results[key], expected[key], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "layers"),
+    [
+        ("check-gru", "GRU (GRU with linear_before_reset is not supported", ["/rnn/GRU"]),
+        ("check-too_new", "Unsqueeze of opset 13", ["Unsqueeze_0"]),
+        ("check-unknown", "NonMaxMystery", ["NonMaxMystery_0"]),
+        ("check-branches", "Mystery", ["choice"]),
+    ],
+)
+def test_obstacles_are_found_without_converting(
+    answers: Mapping[str, Mapping[str, Any]], name: str, what: str, layers: list[str]
+) -> None:
+    (obstacle,) = answers[name]["obstacles"]
+    assert obstacle["what"].startswith(what)
+    assert obstacle["layers"] == layers
+    assert obstacle["remedy"]
+
+
+@pytest.mark.parametrize("name", ["check-cnn", "check-lstms"])
+def test_no_obstacle_is_claimed_that_is_none(
+    answers: Mapping[str, Mapping[str, Any]], name: str
+) -> None:
+    assert answers[name]["obstacles"] == []
+
+
+@pytest.mark.parametrize("name", ["lstms", "rnns", "plain_gru"])
+def test_recurrent_models_have_no_state(
+    answers: Mapping[str, Mapping[str, Any]], name: str
+) -> None:
+    assert answers[name]["variables"] == 0
 
 
 def test_order_and_names_are_those_of_the_source(

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
 
 
-def model_digest(model: onnx.ModelProto) -> str:
+def model_digest(model: onnx.ModelProto, folder: Path) -> str:
     """sha256 of the program: graph, opsets, functions and weights, wherever those are stored.
 
     Doc strings, metadata, the producer and the graph's name do not count; names of tensors and
     nodes do, since recipes refer to them.
 
     Args:
-        model: with its external data loaded.
+        model: from `reading.load` or `reading.load_light`.
+        folder: where its file lies.
     """
+    from convkit_onnx.reading import content
+
     digest = hashlib.sha256()
     for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name)):
         digest.update(f"{tensor.name} {tensor.data_type} {tuple(tensor.dims)}\n".encode())
-        digest.update(hashlib.sha256(_content(tensor)).digest())
+        weights = hashlib.sha256()
+        for piece in content(tensor, folder):
+            weights.update(piece)
+        digest.update(weights.digest())
     digest.update(_without_weights(model).SerializeToString(deterministic=True))
     return digest.hexdigest()
 
@@ -59,14 +66,3 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 def _clear(message: Any) -> None:
     message.ClearField("doc_string")
     message.ClearField("metadata_props")
-
-
-def _content(tensor: Any) -> bytes:
-    """Bytes of a tensor, the same whether the writer used raw or typed fields."""
-    import onnx
-
-    if tensor.raw_data:
-        return bytes(tensor.raw_data)
-    if tensor.data_type == onnx.TensorProto.STRING:
-        return b"\0".join(tensor.string_data)
-    return bytes(onnx.numpy_helper.to_array(tensor).tobytes())

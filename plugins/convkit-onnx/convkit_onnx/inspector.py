@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from convkit.artifact import Trait
@@ -33,7 +34,9 @@ class OnnxInspector:
         from convkit_onnx import layers, precision, reading
         from convkit_onnx.digest import model_digest
 
-        model = reading.load(path)
+        model = reading.load_graph(path)
+        companions = reading.companions(model)
+        reading.complete(model, path)
         facts = layers.gather(model)
         found = layers.model_layers(model, facts)
         sizes = _parameter_bytes(model)
@@ -45,13 +48,25 @@ class OnnxInspector:
             state=State("onnx", precision.true_precision(model.graph.node, found, sizes)),
             inputs=inputs,
             outputs=outputs,
-            digest=model_digest(model),
+            digest=model_digest(model, path.parent),
             operators=dict(sorted(operators.items())),
             parameter_bytes=sizes,
             layers=found,
-            traits=_traits(model, (*inputs, *outputs)),
+            traits=_traits(model, inputs),
             producer=f"{model.producer_name} {model.producer_version}".strip(),
+            companions=companions,
         )
+
+    def rename(self, path: Path, names: Mapping[str, str]) -> None:
+        """See `Renamer.rename`: the model's `location` entries."""
+        from convkit_onnx import reading
+
+        model = reading.load_graph(path)
+        for tensor in reading.external(model):
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = names.get(PurePath(entry.value).as_posix(), entry.value)
+        path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def io_specs(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -78,12 +93,13 @@ def _spec(value: Any, images: bool) -> TensorSpec:
     return TensorSpec(value.name, shape, dtype, layout)
 
 
-def _traits(model: onnx.ModelProto, specs: tuple[TensorSpec, ...]) -> dict[str, Trait]:
+def _traits(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...]) -> dict[str, Trait]:
     traits: dict[str, Trait] = {
         "opset": max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
         ),
-        "dynamic": any(not isinstance(d, int) for spec in specs for d in spec.shape),
+        # An output of unknown size may depend on the data; then no preparation fixes it.
+        "dynamic": any(not isinstance(d, int) for spec in inputs for d in spec.shape),
     }
     exporter = _exporter(model)
     if exporter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,23 @@ def dtype_name(elem_type: int) -> str:
 
 def model_layers(model: onnx.ModelProto, facts: GraphFacts) -> tuple[LayerInfo, ...]:
     """One layer for each node of the main graph, constants left out, in execution order."""
-    layers: list[LayerInfo] = []
+    return tuple(
+        LayerInfo(
+            name=name,
+            op_type=node.op_type,
+            inputs=tuple(n for n in node.input if n and n not in facts.constants),
+            outputs=tuple(n for n in node.output if n),
+            macs=macs(node, facts.shapes),
+            parameter_count=sum(facts.constants.get(n, 0) for n in node.input),
+            compute=compute(node, facts),
+            scope=scope(node),
+        )
+        for name, node in named_nodes(model)
+    )
+
+
+def named_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
+    """Nodes of the main graph with the unique names that layers go by, constants left out."""
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if node.op_type == "Constant":
@@ -86,22 +102,10 @@ def model_layers(model: onnx.ModelProto, facts: GraphFacts) -> tuple[LayerInfo, 
         name = node.name or f"{node.op_type}_{index}"
         name = name if name not in taken else f"{name}#{index}"
         taken.add(name)
-        layers.append(
-            LayerInfo(
-                name=name,
-                op_type=node.op_type,
-                inputs=tuple(n for n in node.input if n and n not in facts.constants),
-                outputs=tuple(n for n in node.output if n),
-                macs=macs(node, facts.shapes),
-                parameter_count=sum(facts.constants.get(n, 0) for n in node.input),
-                compute=compute(node, facts),
-                scope=_scope(node),
-            )
-        )
-    return tuple(layers)
+        yield name, node
 
 
-def _scope(node: Any) -> str:
+def scope(node: Any) -> str:
     """The module path: from the dynamo exporter's metadata or the legacy exporter's node names."""
     for prop in node.metadata_props:
         if prop.key == _SCOPES:

@@ -19,23 +19,27 @@ _SUFFIX = ".onnx"
 def convkit_formats() -> Iterable[Format]:
     """The `onnx` format."""
     precisions = ("fp32", "fp16", "int8-dynamic", "int8")
-    return (Format("onnx", "ONNX", suffixes=(_SUFFIX,), precisions=precisions),)
+    companions = (f"{_SUFFIX}.data",)
+    return (Format("onnx", "ONNX", (_SUFFIX,), precisions=precisions, companions=companions),)
 
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """The simplifier."""
-    from convkit_onnx.simplify import Simplify
+    """Preparations and the step to float16."""
+    from convkit_onnx.fix_shapes import FixShapes
+    from convkit_onnx.half import Half
+    from convkit_onnx.simplify import Sim, Slim
 
-    return (Simplify(),)
+    return (Slim(), Sim(), FixShapes(), Half())
 
 
 @hookimpl
 def convkit_runners() -> Iterable[Runner]:
-    """ONNX Runtime."""
+    """ONNX Runtime, and behind it the evaluator that defines the operators."""
+    from convkit_onnx.reference import ReferenceRunner
     from convkit_onnx.runner import OnnxRuntimeRunner
 
-    return (OnnxRuntimeRunner(),)
+    return (OnnxRuntimeRunner(), ReferenceRunner())
 
 
 @hookimpl

@@ -7,12 +7,15 @@ from typing import Any
 
 from convkit.plugin import LayerInfo
 
+HALF = ("float16", "bfloat16")
+
 
 def true_precision(
     nodes: Sequence[Any], layers: Sequence[LayerInfo], parameter_bytes: Mapping[str, int]
 ) -> str:
     """`int8` where most multiply-accumulates are in integers of a static scale, `int8-dynamic`
-    where their scale is found at run time, `fp16` where most float weights are half.
+    where their scale is found at run time, `fp16` where most float weights are half (of a model
+    without weights: where most layers compute in half).
 
     Args:
         nodes: all nodes of the main graph.
@@ -33,5 +36,9 @@ def true_precision(
     integers = sum(parameter_bytes.get(name, 0) for name in ("int8", "uint8"))
     if "DequantizeLinear" in kinds and integers > floats:
         return "int8-dynamic"
-    half = sum(parameter_bytes.get(name, 0) for name in ("float16", "bfloat16"))
+    half = sum(parameter_bytes.get(name, 0) for name in HALF)
+    if not half + floats:
+        kinds_of = [layer.compute for layer in layers if layer.op_type != "Cast"]
+        half = sum(kind in HALF for kind in kinds_of)
+        floats = sum(kind in ("float32", "float64") for kind in kinds_of)
     return "fp16" if half > floats else "fp32"

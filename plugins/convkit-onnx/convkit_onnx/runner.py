@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, Session
+from convkit.plugin import Artifact, Session, TracedTensor
 
 _ERRORS_ONLY = 3
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class OnnxRuntimeRunner:
@@ -26,31 +28,66 @@ class OnnxRuntimeRunner:
             ConversionError: ONNX Runtime does not accept the model.
             InputError, UnsafeError: its external data is missing or lies elsewhere.
         """
-        import onnxruntime
-
         from convkit_onnx import reading
 
         reading.check_external_data(reading.load_graph(artifact.path), artifact.path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        try:
-            session = onnxruntime.InferenceSession(
-                str(artifact.path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as exc:  # onnxruntime's exception types share no public base
-            raise ConversionError(
-                f"ONNX Runtime cannot load the model: {reading.first_line(exc)}",
-                hint="An opset or operator newer than this ONNX Runtime is the usual reason.",
-            ) from exc
+        session = load(artifact.path, threads)
         inputs = tuple(spec.name for spec in artifact.inputs)
         outputs = tuple(spec.name for spec in artifact.outputs)
         if sorted(inputs) != sorted(i.name for i in session.get_inputs()):
             raise ConversionError(f"the model's inputs are not those expected, {list(inputs)}")
         if not set(outputs) <= {o.name for o in session.get_outputs()}:
             raise ConversionError(f"the model's outputs are not those expected, {list(outputs)}")
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            if not value.type.startswith("tensor("):
+                raise ConversionError(
+                    f"{value.name} is a {value.type}, and convkit runs on tensors only",
+                    hint="Export the model without it; of scikit-learn, with zipmap off.",
+                )
         return OnnxRuntimeSession(session, inputs, outputs)
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """See `Tracer`: every intermediate tensor becomes an output of a copy of the graph that
+        is not optimized. All of them are in memory at once."""
+        from convkit_onnx.tracing import trace
+
+        return trace(artifact, inputs, threads)
+
+
+def load(
+    model: Path | bytes, threads: int, folder: Path | None = None, *, plain: bool = False
+) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU.
+
+    Args:
+        folder: where the external data of a model in memory lie.
+        plain: run the graph as it is, node by node.
+
+    Raises:
+        ConversionError: ONNX Runtime does not accept the model.
+    """
+    import onnxruntime
+
+    from convkit_onnx.reading import first_line
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(folder))
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime's exception types share no public base
+        raise ConversionError(
+            f"ONNX Runtime cannot load the model: {first_line(exc)}",
+            hint="An opset or operator newer than this ONNX Runtime is the usual reason.",
+        ) from exc
 
 
 @dataclass(frozen=True)

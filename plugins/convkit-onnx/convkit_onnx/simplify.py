@@ -1,26 +1,39 @@
-"""`onnxslim.simplify`: folds constants and shape arithmetic, keeping the interface."""
+"""`onnxslim.simplify` and `onnxsim.simplify`: fold constants and shape arithmetic, keeping the
+interface. Preparations for consumers that trip over shape arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from convkit.artifact import PARAMETER_BYTES
 from convkit.errors import ConversionError
 from convkit.plans import OptionValue
-from convkit.plugin import Artifact, ConverterBase, HopContext, State, TraitProvision
+from convkit.plugin import (
+    Artifact,
+    ConverterBase,
+    HopContext,
+    State,
+    TraitProvision,
+    TraitRequirement,
+)
+from convkit_onnx.reading import LARGE_BYTES
 
 
-class Simplify(ConverterBase):
-    """A preparation for consumers that trip over shape arithmetic. Pure Python, no subprocess."""
+class Simplifier(ConverterBase):
+    """What both tools share: each is handed the whole model as one message."""
 
-    name: str = "onnxslim.simplify"
     source: State = State("onnx")
     target: State = State("onnx")
-    requirements: tuple[str, ...] = ("onnx", "onnxslim")
-    seconds: float = 2.0
+    requires: tuple[TraitRequirement, ...] = (
+        TraitRequirement(PARAMETER_BYTES, maximum=LARGE_BYTES),
+    )
     provides: tuple[TraitProvision, ...] = (TraitProvision("simplified", value=True),)
+
+    def run(self, model: Any) -> Any:
+        """Simplify a model by the tool; whatever that raises is wrapped."""
+        raise NotImplementedError
 
     def convert(
         self,
@@ -32,45 +45,65 @@ class Simplify(ConverterBase):
         """Simplify; see `Converter`. Opset, names and order of inputs and outputs stay.
 
         Raises:
-            ConversionError: onnxslim failed, or changed the interface or the opset.
+            ConversionError: the tool failed, or changed the interface or the opset.
         """
         import onnx
-        import onnxslim
 
-        from convkit_onnx import reading
-        from convkit_onnx.inspector import io_specs
+        from convkit_onnx import reading, writing
+        from convkit_onnx.result import describe
 
+        tool = self.name.partition(".")[0]
+        hint = f"Leave the step out with --avoid {self.name}."
         context.progress("loading", None)
         model = reading.load(artifact.path)
         before = _interface(model)
         context.progress("simplifying", None)
         try:
-            slim = onnxslim.slim(model)
-            if slim is None:
-                raise RuntimeError("onnxslim returned nothing")
-            if _weight_bytes(slim) < reading.LARGE_BYTES:
-                onnx.checker.check_model(slim)
-        except Exception as exc:  # SystemExit aside, onnxslim lets any type through
+            simple = self.run(model)
+            if simple is None:
+                raise RuntimeError(f"{tool} returned nothing")
+            onnx.checker.check_model(simple)
+        except Exception as exc:  # SystemExit aside, the tools let any type through
+            raise ConversionError(f"{tool} failed: {reading.first_line(exc)}", hint=hint) from exc
+        if _interface(simple) != before:
             raise ConversionError(
-                f"onnxslim failed: {reading.first_line(exc)}",
-                hint="Leave the step out with --avoid onnxslim.simplify.",
-            ) from exc
-        if _interface(slim) != before:
-            raise ConversionError(
-                f"onnxslim changed the model's interface from {before} to {_interface(slim)}",
-                hint="Leave the step out with --avoid onnxslim.simplify.",
+                f"{tool} changed the model's interface from {before} to {_interface(simple)}",
+                hint=hint,
             )
         context.progress("writing", None)
-        _save(slim, output)
-        inputs, outputs = io_specs(slim)
-        shapes = {spec.name: spec.shape for spec in (*inputs, *outputs)}
-        return replace(
-            artifact,
-            path=output,
-            inputs=tuple(replace(s, shape=shapes.get(s.name, s.shape)) for s in artifact.inputs),
-            outputs=tuple(replace(s, shape=shapes.get(s.name, s.shape)) for s in artifact.outputs),
-            traits={**artifact.traits, "simplified": True},
-        )
+        writing.save(simple, output, artifact.path.parent)
+        return describe(artifact, output, simple, self.target, simplified=True)
+
+
+class Slim(Simplifier):
+    """OnnxSlim. Pure Python, no subprocess."""
+
+    name: str = "onnxslim.simplify"
+    requirements: tuple[str, ...] = ("onnx", "onnxslim")
+    seconds: float = 2.0
+
+    def run(self, model: Any) -> Any:
+        """See `Simplifier.run`."""
+        import onnxslim
+
+        return onnxslim.slim(model)
+
+
+class Sim(Simplifier):
+    """onnxsim: compiled, slower to load; steps in where OnnxSlim fails or is to be avoided."""
+
+    name: str = "onnxsim.simplify"
+    requirements: tuple[str, ...] = ("onnx", "onnxsim")
+    seconds: float = 5.0
+
+    def run(self, model: Any) -> Any:
+        """See `Simplifier.run`."""
+        import onnxsim
+
+        simple, same = onnxsim.simplify(model)
+        if not same:
+            raise RuntimeError("its own check of the result failed")
+        return simple
 
 
 def _interface(model: Any) -> tuple[Any, ...]:
@@ -82,24 +115,3 @@ def _interface(model: Any) -> tuple[Any, ...]:
         tuple((v.name, v.type.tensor_type.elem_type) for v in model.graph.output),
         tuple(opsets),
     )
-
-
-def _weight_bytes(model: Any) -> int:
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-
-
-def _save(model: Any, output: Path) -> None:
-    import onnx
-
-    from convkit_onnx import reading
-
-    if _weight_bytes(model) < reading.LARGE_BYTES:
-        output.write_bytes(model.SerializeToString(deterministic=True))
-    else:
-        onnx.save_model(
-            model,
-            str(output),
-            save_as_external_data=True,
-            all_tensors_to_one_file=True,
-            location=output.name + ".data",
-        )

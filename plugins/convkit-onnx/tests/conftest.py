@@ -58,6 +58,17 @@ def cnn() -> Any:
     )
 
 
+def cnn_dynamic() -> Any:
+    """The same for pictures of any number and size."""
+    model = cnn()
+    sizes = {"image": ["n", 3, "h", "w"], "map": ["n", 4, "h", "w"], "logits": ["n", 5]}
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, size in enumerate(sizes.get(value.name, ())):
+            if isinstance(size, str):
+                value.type.tensor_type.shape.dim[axis].dim_param = size
+    return model
+
+
 def mlp() -> Any:
     """Big enough for its weights to outweigh everything else."""
     node = onnx.helper.make_node
@@ -85,7 +96,7 @@ def embedding() -> Any:
     )
 
 
-MODELS = {"cnn": cnn, "mlp": mlp, "embedding": embedding}
+MODELS = {"cnn": cnn, "cnn_dynamic": cnn_dynamic, "mlp": mlp, "embedding": embedding}
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from convkit.plugin import Converter, Inspector, Runner, State
+from convkit.plans import OptionValue
+from convkit.plugin import Converter, Inspector, ReadOptions, Runner, State
 from convkit.testing import (
     ConverterContract,
     FormatContract,
@@ -18,6 +19,10 @@ from convkit.testing import (
     RunnerContract,
 )
 from convkit_onnx import plugin
+
+
+def edge(name: str) -> Converter:
+    return next(c for c in plugin.convkit_converters() if c.name == name)
 
 
 class OneFile:
@@ -39,23 +44,70 @@ class WithExternalData:
 class TestSimplify(OneFile, ConverterContract):
     @pytest.fixture
     def converter(self) -> Converter:
-        (converter,) = plugin.convkit_converters()
-        return converter
+        return edge("onnxslim.simplify")
 
     @pytest.fixture
     def tolerance_db(self) -> float:
         return 100.0
 
 
+class TestSimplifyByOnnxsim(TestSimplify):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        pytest.importorskip("onnxsim")
+        return edge("onnxsim.simplify")
+
+
+class TestHalf(OneFile, ConverterContract):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return edge("onnxruntime.fp16")
+
+    @pytest.fixture
+    def options(self) -> dict[str, OptionValue]:
+        return {"keep_float": "Gemm"}
+
+
+class TestFixShapes(ConverterContract):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return edge("onnx.fix-shapes")
+
+    @pytest.fixture
+    def source(self, saved: Callable[..., Path]) -> Path:
+        return saved("cnn_dynamic")
+
+    @pytest.fixture
+    def read(self) -> ReadOptions:
+        return ReadOptions(shapes={"image": (1, 3, 8, 8)})
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 100.0
+
+
+class TestFixShapesWithExternalData(TestFixShapes):
+    @pytest.fixture
+    def source(self, saved: Callable[..., Path]) -> Path:
+        return saved("cnn_dynamic", save_as_external_data=True, location="x.data", size_threshold=0)
+
+
 class TestRunner(OneFile, RunnerContract):
     @pytest.fixture
     def runner(self) -> Runner:
-        (runner,) = plugin.convkit_runners()
+        runner, _ = plugin.convkit_runners()
         return runner
 
 
 class TestRunnerWithExternalData(WithExternalData, TestRunner):
     pass
+
+
+class TestReferenceRunner(OneFile, RunnerContract):
+    @pytest.fixture
+    def runner(self) -> Runner:
+        _, runner = plugin.convkit_runners()
+        return runner
 
 
 class TestInspector(OneFile, InspectorContract):

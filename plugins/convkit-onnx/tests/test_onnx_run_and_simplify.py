@@ -11,10 +11,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxslim")
 
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
 from convkit.errors import ConversionError  # noqa: E402
 from convkit_onnx.inspector import OnnxInspector  # noqa: E402
 from convkit_onnx.runner import OnnxRuntimeRunner  # noqa: E402
-from convkit_onnx.simplify import Simplify  # noqa: E402
+from convkit_onnx.simplify import Slim  # noqa: E402
 
 RUNNER = OnnxRuntimeRunner()
 
@@ -34,7 +36,7 @@ def test_runner_agrees_with_the_reference(saved, artifact, name):
     model = artifact(saved(name))
     inputs = sample(model)
     feeds = {spec.name: array for spec, array in zip(model.inputs, inputs, strict=True)}
-    wanted = onnx.reference.ReferenceEvaluator(str(model.path)).run(None, feeds)
+    wanted = ReferenceEvaluator(str(model.path)).run(None, feeds)
     got = RUNNER.open(model, 1).run(inputs)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -71,7 +73,7 @@ def test_unknown_operator_is_a_conversion_error(proto, artifact, saved, tmp_path
 def test_simplify_keeps_interface_and_numbers(saved, artifact, context, tmp_path, name):
     source = artifact(saved(name))
     before = source.path.read_bytes()
-    result = Simplify().convert(source, tmp_path / "slim.onnx", {}, context)
+    result = Slim().convert(source, tmp_path / "slim.onnx", {}, context)
     assert source.path.read_bytes() == before
     seen = artifact(result.path)
     assert [s.name for s in seen.inputs] == [s.name for s in source.inputs]
@@ -88,7 +90,7 @@ def test_simplify_folds_shape_arithmetic_and_repeats_itself(saved, artifact, con
     source = artifact(saved("cnn"))
     outputs = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
     for output in outputs:
-        Simplify().convert(source, output, {}, context)
+        Slim().convert(source, output, {}, context)
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     kinds = {node.op_type for node in onnx.load(outputs[0]).graph.node}
     assert "Shape" not in kinds
@@ -105,14 +107,14 @@ def test_simplify_refuses_a_changed_interface(saved, artifact, context, tmp_path
 
     monkeypatch.setattr(onnxslim, "slim", rename)
     with pytest.raises(ConversionError, match="interface"):
-        Simplify().convert(artifact(saved("cnn")), tmp_path / "s.onnx", {}, context)
+        Slim().convert(artifact(saved("cnn")), tmp_path / "s.onnx", {}, context)
     assert not (tmp_path / "s.onnx").exists()
 
 
 def test_external_weights_are_read(saved, artifact, context, tmp_path):
     path = saved("mlp", "e.onnx", save_as_external_data=True, location="e.data", size_threshold=0)
     source = artifact(path)
-    result = Simplify().convert(source, tmp_path / "s.onnx", {}, context)
+    result = Slim().convert(source, tmp_path / "s.onnx", {}, context)
     inputs = sample(source)
     wanted = RUNNER.open(source, 1).run(inputs)
     np.testing.assert_allclose(RUNNER.open(result, 1).run(inputs)[0], wanted[0], atol=1e-5)
