@@ -43,7 +43,10 @@ class TorchToTflite(ConverterBase):
     options: tuple[Option, ...] = (
         Option("batch", 1, "size given to a symbolic batch dimension", minimum=1),
     )
-    requires: tuple[TraitRequirement, ...] = (TraitRequirement("container", one_of=("pt2",)),)
+    requires: tuple[TraitRequirement, ...] = (
+        TraitRequirement("container", one_of=("pt2",)),
+        TraitRequirement("stateful", one_of=(False,)),
+    )
     provides: tuple[TraitProvision, ...] = (
         TraitProvision("dynamic", value=False),
         TraitProvision("quantized_io", value=False),

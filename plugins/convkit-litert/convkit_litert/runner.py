@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, Session, TensorSpec
+from convkit.plugin import Artifact, Session, TensorSpec, TracedTensor
 
 if TYPE_CHECKING:
     from convkit_litert.model import Model, Port
@@ -34,6 +34,19 @@ class LiteRtRunner:
         model = load(artifact.path)
         made = interpreter(artifact.path.name, threads, model_path=str(artifact.path))
         return LiteRtSession(artifact, model, made)
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """See `Tracer.trace`.
+
+        Raises:
+            InputError: the file is damaged.
+            ConversionError: the runtime cannot load or run it.
+        """
+        from convkit_litert.tracer import trace
+
+        return trace(artifact, inputs, threads)
 
 
 def interpreter(name: str, threads: int, **source: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, ConverterBase, HopContext, State
+from convkit.plugin import Artifact, ConverterBase, HopContext, State, TraitRequirement
 from convkit_tensorflow import graph, signatures
 from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
 
@@ -23,6 +23,7 @@ class Freeze(ConverterBase):
     source: State = State("tf-saved")
     target: State = State("tf-frozen")
     requirements: tuple[str, ...] = REQUIREMENTS
+    requires: tuple[TraitRequirement, ...] = (graph.FITS_IN_ONE_MESSAGE,)
     seconds: float = 10.0
 
     def convert(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convkit.errors import InputError
+from convkit_tensorflow.graph import public_name
 from convkit_tensorflow.runtime import first_line
 
 _NO_RESULT = frozenset({"Const", "Placeholder", "PlaceholderWithDefault"})
@@ -83,9 +84,3 @@ def load(tf: Any, definition: Any, name: str) -> FrozenGraph:
     if not outputs:
         raise InputError(f"{name} has no outputs", hint="Every result in it is used up.")
     return FrozenGraph(definition, graph, inputs, outputs)
-
-
-def public_name(tensor: Any) -> str:
-    """`node`, or `node:1` for a further result."""
-    name: str = tensor.name
-    return name.removesuffix(":0")

@@ -7,9 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convkit.plugin import LayerInfo
+from convkit.plugin import LayerInfo, TraitRequirement
 
-_PLUMBING = frozenset({"Const", "Placeholder", "Identity", "NoOp"})
+MESSAGE_BYTES = 2**31 - 1
+"""The largest protobuf message. A GraphDef holds its constants, so these must be smaller yet;
+variables of a SavedModel lie in files beside its message and do not count."""
+
+FITS_IN_ONE_MESSAGE = TraitRequirement("parameter_bytes", maximum=MESSAGE_BYTES)
+"""For edges that make constants of all weights."""
+
+PLUMBING = frozenset({"Const", "Placeholder", "Identity", "NoOp"})
+"""Operators that are no layers."""
 
 
 def changes_variables(definition: Any) -> bool:
@@ -111,7 +119,7 @@ def all_nodes(definition: Any) -> Iterator[Any]:
 
 def operators(definition: Any) -> dict[str, int]:
     """Operator type to count, without constants, placeholders and plumbing."""
-    found = Counter(node.op for node in all_nodes(definition) if node.op not in _PLUMBING)
+    found = Counter(node.op for node in all_nodes(definition) if node.op not in PLUMBING)
     return dict(sorted(found.items()))
 
 
@@ -136,23 +144,29 @@ def layers(graph: Any) -> tuple[LayerInfo, ...]:
         LayerInfo(
             name=op.name,
             op_type=op.type,
-            inputs=tuple(_tensor(x) for x in map(_origin, op.inputs) if x.op.type != "Const"),
-            outputs=tuple(_tensor(x) for x in op.outputs),
+            inputs=tuple(public_name(x) for x in map(_origin, op.inputs) if x.op.type != "Const"),
+            outputs=tuple(public_name(x) for x in op.outputs),
             macs=_macs(op),
             parameter_count=sum(
                 _elements(x) for x in map(_origin, op.inputs) if x.op.type == "Const"
             ),
             compute=op.outputs[0].dtype.name if op.outputs else "",
-            scope=op.name.rpartition("/")[0],
+            scope=scope(op.name),
         )
         for op in graph.get_operations()
-        if op.type not in _PLUMBING
+        if op.type not in PLUMBING
     )
 
 
-def _tensor(tensor: Any) -> str:
+def public_name(tensor: Any) -> str:
+    """`node`, or `node:1` for a further result."""
     name: str = tensor.name
     return name.removesuffix(":0")
+
+
+def scope(node: str) -> str:
+    """The part of a node's name that says where in the original code it stems from."""
+    return node.rpartition("/")[0]
 
 
 def _origin(tensor: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,10 @@ from convkit_tensorflow import graph, safety, signatures
 from convkit_tensorflow.detect import SAVED_MODEL_FILE
 from convkit_tensorflow.digest import canonical_digest
 from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
+
+FLATTENED_BYTES = 2**30
+"""Above this size of weights the signature is not made one graph of constants, which takes several
+times its size in memory, and cannot be done at all from 2 GiB on."""
 
 
 class SavedModelInspector:
@@ -28,7 +35,8 @@ class SavedModelInspector:
         """See `Inspector.inspect`.
 
         The digest is that of the program behind the signature; see `digest`. It is left empty,
-        and so are layers, where an inference changes variables.
+        and so are layers, where an inference changes variables and where weights pass
+        `FLATTENED_BYTES`.
         """
         if not (path / SAVED_MODEL_FILE).is_file():
             raise InputError(
@@ -51,12 +59,14 @@ class SavedModelInspector:
             inputs=tuple(signatures.spec(n, t) for n, t in inputs.items()),
             outputs=tuple(signatures.spec(n, t) for n, t in outputs.items()),
             operators=graph.operators(definition),
+            parameter_bytes=_with_variables(graph.parameter_bytes(tf, definition), function),
             traits={
                 "dynamic": any(t.shape.rank is None or None in t.shape for t in inputs.values())
             },
             producer=_producer(message),
         )
-        if graph.changes_variables(definition):
+        too_large = sum(found.parameter_bytes.values()) > FLATTENED_BYTES
+        if too_large or graph.changes_variables(definition):
             return found
         try:
             flat, _, ends = graph.freeze(tf, function, tuple(inputs), tuple(outputs), lower=False)
@@ -90,6 +100,14 @@ def _parse(path: Path) -> Any:
     if not message.meta_graphs:
         raise InputError(f"{path.name} holds no graph", hint=f"{SAVED_MODEL_FILE} is damaged.")
     return message
+
+
+def _with_variables(constants: Mapping[str, int], function: Any) -> dict[str, int]:
+    """Bytes by dtype of the constants and of the variables that the signature uses."""
+    sizes = Counter(constants)
+    for variable in function.graph.variables:
+        sizes[variable.dtype.name] += math.prod(variable.shape) * variable.dtype.size
+    return dict(sorted(sizes.items()))
 
 
 def _producer(message: Any) -> str:

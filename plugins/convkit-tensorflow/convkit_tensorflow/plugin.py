@@ -24,12 +24,30 @@ def convkit_formats() -> Iterable[Format]:
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Freezing, and TFLite in four precisions."""
+    """Freezing and back, and TFLite in four precisions from both formats."""
     from convkit_tensorflow.freeze import Freeze
     from convkit_tensorflow.tflite_float import DynamicInt8, Float16, Float32
+    from convkit_tensorflow.tflite_frozen import (
+        FrozenDynamicInt8,
+        FrozenFloat16,
+        FrozenFloat32,
+        FrozenStaticInt8,
+    )
     from convkit_tensorflow.tflite_int8 import StaticInt8
+    from convkit_tensorflow.unfreeze import Unfreeze
 
-    return (Freeze(), Float32(), Float16(), DynamicInt8(), StaticInt8())
+    return (
+        Freeze(),
+        Unfreeze(),
+        Float32(),
+        Float16(),
+        DynamicInt8(),
+        StaticInt8(),
+        FrozenFloat32(),
+        FrozenFloat16(),
+        FrozenDynamicInt8(),
+        FrozenStaticInt8(),
+    )
 
 
 @hookimpl

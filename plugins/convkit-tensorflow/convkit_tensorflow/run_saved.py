@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convkit.errors import ConversionError, ConvkitError
-from convkit.plugin import Artifact, Session
-from convkit_tensorflow import signatures
-from convkit_tensorflow.runtime import REQUIREMENTS, tensorflow
+from convkit.plugin import Artifact, Session, TracedTensor
+from convkit_tensorflow import graph, signatures
+from convkit_tensorflow.runtime import REQUIREMENTS, first_line, tensorflow
 
 
 class SavedModelRunner:
@@ -38,6 +38,33 @@ class SavedModelRunner:
             tuple((name, arguments[name].dtype) for name, _ in inputs),
             tuple(name for name, _ in outputs),
         )
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """See `Tracer.trace`. Layers are those of the graph as its inspector sees it: variables
+        as constants, calls inlined.
+
+        Raises:
+            InputError: the directory is damaged.
+            ConversionError: an inference changes variables, so that there is no such graph.
+        """
+        from convkit_tensorflow.trace import trace
+
+        tf = tensorflow(threads)
+        name = artifact.path.name
+        _loaded, function = signatures.load(tf, artifact.path)
+        arguments = signatures.input_tensors(function)
+        wanted = [n for n, _ in signatures.ordered("inputs", artifact.inputs, arguments, artifact)]
+        if graph.changes_variables(graph.definition_of(function)):
+            raise ConversionError(f"{name} assigns variables while it runs and cannot be traced")
+        try:
+            definition, starts, _ = graph.freeze(
+                tf, function, wanted, tuple(signatures.output_tensors(function)), lower=False
+            )
+        except Exception as exc:
+            raise ConversionError(f"TensorFlow cannot trace {name}: {first_line(exc)}") from exc
+        return trace(tf, definition, [starts[n] for n in wanted], inputs, name)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all edges from SavedModel to TFLite share."""
+"""What all edges to TFLite share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 from convkit.errors import ConversionError, ConvkitError, InputError
 from convkit_tensorflow import graph
 from convkit_tensorflow.runtime import first_line
+from convkit_tensorflow.saving import save_constants
 from convkit_tensorflow.signatures import choose, input_tensors, load, output_tensors
 
-_CONTROL_FLOW = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"})
+_CONTROL_FLOW = frozenset(
+    {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase", "Enter", "Switch"}
+)
+"""The last two are how frozen graphs spell loops and branches."""
 _SELECT = re.compile(r"TF Select ops: (.+)")
 _OPERATOR = re.compile(r"error: (?:loc\(.*\): )?('tf\S*' op .*)")
 _CUSTOM = re.compile(r"Custom ops: (.+)")
@@ -37,8 +41,8 @@ def converter(tf: Any, path: Path, workdir: Path) -> tuple[Any, bool]:
         key = choose(meta.signature_def, path.name)
         types = {node.op for node in graph.all_nodes(meta.graph_def)}
         control_flow = not types.isdisjoint(_CONTROL_FLOW)
-        if control_flow and "ReadVariableOp" in types:
-            path = _frozen_copy(tf, path, key, workdir)
+        if "ReadVariableOp" in types:
+            path = _frozen_copy(tf, path, key, workdir, control_flow)
         made = tf.lite.TFLiteConverter.from_saved_model(str(path), signature_keys=[key])
         return made, control_flow
     except ConvkitError:
@@ -50,35 +54,36 @@ def converter(tf: Any, path: Path, workdir: Path) -> tuple[Any, bool]:
         ) from exc
 
 
-def _frozen_copy(tf: Any, path: Path, key: str, workdir: Path) -> Path:
-    """The signature as a SavedModel of constants.
+def _frozen_copy(tf: Any, path: Path, key: str, workdir: Path, control_flow: bool) -> Path:
+    """The signature as a SavedModel of constants; the original where it changes its variables.
 
-    TFLiteConverter 2.21 makes constants of variables outside of loops only. Those that recurrent
-    layers read inside stay variables that nothing initializes: the file converts and then fails
-    when it is run.
+    TFLiteConverter 2.21 makes constants of some variables only: not of those that loops read, nor
+    of those of a Keras 3 model under a signature that the user traced. These stay variables that
+    nothing initializes: the file converts, and yields NaN or fails when it is run.
 
     Raises:
-        ConversionError: variables change in use, so that they cannot be constants.
+        ConversionError: variables change in use and there are loops, so that neither way works.
     """
     _loaded, function = load(tf, path)
     outputs = tuple(output_tensors(function))
     if graph.changes_variables(graph.definition_of(function)):
+        if not control_flow:
+            return path
         raise ConversionError(
             f"{path.name} has loops and assigns variables while it runs, which TFLite cannot do",
             hint="Take another road to TFLite.",
         )
-    definition, starts, ends = graph.freeze(
-        tf, function, tuple(input_tensors(function)), outputs, lower=False
-    )
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
-    tensor = wrapped.graph.get_tensor_by_name
-    module = tf.Module()
-    module.signature = wrapped.prune(
-        [tensor(f"{node}:0") for node in starts.values()],
-        {name: tensor(f"{ends[name]}:0") for name in outputs},
-    )
+    arguments = input_tensors(function)
+    definition, starts, ends = graph.freeze(tf, function, tuple(arguments), outputs, lower=False)
     copy = workdir / "frozen-saved"
-    tf.saved_model.save(module, str(copy), signatures={key: module.signature})
+    save_constants(
+        tf,
+        definition,
+        {name: (starts[name], tensor) for name, tensor in arguments.items()},
+        {name: f"{ends[name]}:0" for name in outputs},
+        key,
+        copy,
+    )
     return copy
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convkit.plugin import Artifact, ConverterBase, HopContext, State
-from convkit_tensorflow import tfl_model, tflite
+from convkit.plugin import Artifact, ConverterBase, HopContext, State, TraitRequirement
+from convkit_tensorflow import graph, tfl_model, tflite
 from convkit_tensorflow.runtime import FLATBUFFERS, REQUIREMENTS, tensorflow
 
 
@@ -18,7 +18,12 @@ class Float32(ConverterBase):
     source: State = State("tf-saved")
     target: State = State("tflite")
     requirements: tuple[str, ...] = (*REQUIREMENTS, FLATBUFFERS)
+    requires: tuple[TraitRequirement, ...] = (graph.FITS_IN_ONE_MESSAGE,)
     seconds: float = 10.0
+
+    def as_saved(self, artifact: Artifact, context: HopContext) -> Artifact:
+        """The SavedModel to convert."""
+        return artifact
 
     def configure(self, tf: Any, converter: Any) -> None:
         """Set the TFLiteConverter's options; float32 is its default."""
@@ -33,6 +38,7 @@ class Float32(ConverterBase):
         """See `Converter.convert`."""
         context.progress("loading TensorFlow", None)
         tf = tensorflow(context.threads)
+        artifact = self.as_saved(artifact, context)
         converter, _ = tflite.converter(tf, artifact.path, context.workdir)
         self.configure(tf, converter)
         context.progress("converting", None)

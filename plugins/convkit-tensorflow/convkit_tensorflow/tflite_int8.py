@@ -14,9 +14,11 @@ from convkit.plugin import (
     HopContext,
     Option,
     State,
+    TraitRequirement,
     sample_key,
 )
 from convkit_tensorflow import tfl_model, tflite
+from convkit_tensorflow.graph import FITS_IN_ONE_MESSAGE
 from convkit_tensorflow.runtime import (
     FLATBUFFERS,
     REQUIREMENTS,
@@ -43,6 +45,7 @@ class StaticInt8(ConverterBase):
     source: State = State("tf-saved")
     target: State = State("tflite", "int8")
     requirements: tuple[str, ...] = (*REQUIREMENTS, FLATBUFFERS, SAFETENSORS)
+    requires: tuple[TraitRequirement, ...] = (FITS_IN_ONE_MESSAGE,)
     loss: int = 3
     seconds: float = 20.0
     options: tuple[Option, ...] = (
@@ -56,6 +59,10 @@ class StaticInt8(ConverterBase):
     needs_calibration: bool = True
     takes_recipe: bool = True
     float_twin: str = "tensorflow.tflite"
+
+    def as_saved(self, artifact: Artifact, context: HopContext) -> Artifact:
+        """The SavedModel to convert."""
+        return artifact
 
     def convert(
         self,
@@ -71,6 +78,7 @@ class StaticInt8(ConverterBase):
         integer = options.get("io", _FLOAT) == _INTEGER
         context.progress("loading TensorFlow", None)
         tf = tensorflow(context.threads)
+        artifact = self.as_saved(artifact, context)
         converter, control_flow = tflite.converter(tf, artifact.path, context.workdir)
         if control_flow:
             _refuse_loops(converter, artifact.path)

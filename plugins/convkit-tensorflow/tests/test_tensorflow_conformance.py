@@ -141,6 +141,52 @@ class TestStaticInt8(FromSaved):
         return {"io": "integer"}
 
 
+class FromFrozen(ConverterContract):
+    @pytest.fixture
+    def source(self, frozen: Path) -> Path:
+        return frozen
+
+
+class TestUnfreeze(FromFrozen):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["tensorflow.unfreeze"]
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 100.0
+
+
+class TestFrozenFloat32(FromFrozen):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["tensorflow.frozen-tflite"]
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 100.0
+
+
+@pytest.mark.slow  # differs from the edge from tf-saved by its first step only
+class TestFrozenFloat16(FromFrozen):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["tensorflow.frozen-tflite-fp16"]
+
+
+@pytest.mark.slow  # differs from the edge from tf-saved by its first step only
+class TestFrozenDynamicInt8(FromFrozen):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["tensorflow.frozen-tflite-dynamic"]
+
+
+class TestFrozenStaticInt8(FromFrozen):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["tensorflow.frozen-tflite-int8"]
+
+
 class TestRunSaved(RunnerContract):
     @pytest.fixture
     def runner(self) -> Runner:
@@ -213,9 +259,14 @@ def test_every_implementation_is_here() -> None:
     """One that is added without its suite fails here."""
     assert set(CONVERTERS) == {
         "tensorflow.freeze",
+        "tensorflow.unfreeze",
         "tensorflow.tflite",
         "tensorflow.tflite-fp16",
         "tensorflow.tflite-dynamic",
         "tensorflow.tflite-int8",
+        "tensorflow.frozen-tflite",
+        "tensorflow.frozen-tflite-fp16",
+        "tensorflow.frozen-tflite-dynamic",
+        "tensorflow.frozen-tflite-int8",
     }
     assert set(RUNNERS) == set(INSPECTORS) == {"tf-saved", "tf-frozen"}
