@@ -44,7 +44,7 @@ class ExportProgram(ConverterBase):
         context.progress("loading", None)
         model = reading.load_eager(artifact.path, artifact.read)
         context.progress("exporting", None)
-        program = reading.export(model.module, model.examples)
+        program = reading.export(model.module, model.examples, artifact.read.dynamic)
         context.progress("saving", None)
         saving.save(program, output)
         inputs, outputs = program_specs(program)

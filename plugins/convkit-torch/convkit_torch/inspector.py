@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convkit.artifact import Trait
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Inspection, ReadOptions, State, TensorSpec
 from convkit_torch import container
@@ -40,9 +41,34 @@ class TorchInspector:
         if kind == container.TORCHSCRIPT:
             return _inspect_script(path, read)
         if kind in (container.PT2, container.PT2_OLD):
-            return _inspect_program(reading.load_program(path, read), "pt2")
+            program = reading.load_program(path, read)
+            _check_open(program, path, read)
+            return _inspect_program(program, "pt2")
         model = reading.load_eager(path, read)
-        return _inspect_program(reading.export(model.module, model.examples), model.container)
+        program = reading.export(model.module, model.examples, read.dynamic)
+        return _inspect_program(program, model.container)
+
+
+def _check_open(program: ExportedProgram, path: Path, read: ReadOptions) -> None:
+    """What is fixed in an archive cannot be opened again.
+
+    Raises:
+        UsageError: an axis of `read.dynamic` has a fixed size, or does not exist.
+    """
+    from convkit_torch import dynamic_axes
+    from convkit_torch.signature import program_specs
+
+    inputs, _ = program_specs(program)
+    for spec in inputs:
+        axes = dynamic_axes.checked(spec.name, read.dynamic.get(spec.name, ()), len(spec.shape))
+        fixed = [axis for axis in axes if isinstance(spec.shape[axis], int)]
+        if fixed:
+            raise UsageError(
+                f"axis {fixed[0]} of {spec.name} has the fixed size {spec.shape[fixed[0]]} in "
+                f"{path.name}",
+                hint="An exported program cannot be opened again: give dynamic_shapes to "
+                "torch.export.export, or convert from the state dict or the live module.",
+            )
 
 
 def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
@@ -51,6 +77,7 @@ def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
     from convkit_torch.digest import program_digest
     from convkit_torch.layers import op_type, program_layers
     from convkit_torch.signature import is_dynamic, program_specs
+    from convkit_torch.state import is_stateful
 
     inputs, outputs = program_specs(program)
     if not outputs:
@@ -63,6 +90,9 @@ def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
         for node in module.graph.nodes
         if node.op == "call_function"
     )
+    traits: dict[str, Trait] = {"container": shown, "dynamic": is_dynamic((*inputs, *outputs))}
+    if is_stateful(program):
+        traits["stateful"] = True
     return Inspection(
         state=State("torch", _precision(tensors.values())),
         inputs=inputs,
@@ -71,28 +101,19 @@ def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
         operators=dict(sorted(operators.items())),
         parameter_bytes=_parameter_bytes(tensors),
         layers=program_layers(program),
-        traits={"container": shown, "dynamic": is_dynamic((*inputs, *outputs))},
+        traits=traits,
         producer="torch.export",
     )
 
 
 def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
-    import torch
 
-    from convkit_torch import reading
-    from convkit_torch.signature import dtype_name
+    from convkit_torch import reading, script_shapes
+    from convkit_torch.signature import is_dynamic
 
     module = reading.load_script(path, read)
     inputs = reading.script_inputs(module, read)
-    examples = reading.example_tensors([spec.name for spec in inputs], read)
-    try:
-        with torch.no_grad():
-            results = reading.flat_tensors(module(*examples))
-    except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
-        raise UsageError(
-            f"{path.name} cannot run on inputs of these shapes: {reading.first_line(exc)}",
-            hint="Check --shape and --dtype.",
-        ) from exc
+    outputs = script_shapes.outputs(module, inputs, path, read)
     tensors = dict(module.state_dict())
     kinds = Counter(
         node.kind().replace("::", ".")
@@ -102,14 +123,11 @@ def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
     return Inspection(
         state=State("torch", _precision(tensors.values())),
         inputs=inputs,
-        outputs=tuple(
-            TensorSpec(name, tuple(t.shape), dtype_name(t.dtype))
-            for name, t in zip(reading.script_outputs(len(results)), results, strict=True)
-        ),
+        outputs=outputs,
         digest=_script_digest(path, inputs),
         operators=dict(sorted(kinds.items())),
         parameter_bytes=_parameter_bytes(tensors),
-        traits={"container": "torchscript", "dynamic": False},
+        traits={"container": "torchscript", "dynamic": is_dynamic((*inputs, *outputs))},
         producer="torch.jit",
     )
 

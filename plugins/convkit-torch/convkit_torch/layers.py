@@ -27,7 +27,6 @@ def program_layers(program: ExportedProgram) -> tuple[LayerInfo, ...]:
 
 def _layer(node: Any, constants: set[str]) -> LayerInfo:
     operands = [n for n in node.all_input_nodes if n.name in constants]
-    stack = node.meta.get("nn_module_stack") or {}
     value = next(_leaves(node), None)
     return LayerInfo(
         name=node.name,
@@ -37,8 +36,14 @@ def _layer(node: Any, constants: set[str]) -> LayerInfo:
         macs=_macs(node),
         parameter_count=sum(_count(n.meta["val"].shape) for n in operands),
         compute=dtype_name(value.dtype) if value is not None else "",
-        scope=str(list(stack.values())[-1][0]) if stack else "",
+        scope=scope(node),
     )
+
+
+def scope(node: Any) -> str:
+    """Path of the module that a node came from."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def op_type(target: Any) -> str:

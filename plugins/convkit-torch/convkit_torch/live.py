@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,18 @@ def is_torch_model(model: object) -> bool:
     return program is not None and isinstance(model, program)
 
 
-def export_module(model: Any, example_inputs: Sequence[object], output: Path) -> None:
+def export_module(
+    model: Any,
+    example_inputs: Sequence[object],
+    output: Path,
+    dynamic: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
     """Write a live model as a `.pt2` archive, without source paths. The model is not changed.
 
     Args:
         model: an nn.Module, or an ExportedProgram (then `example_inputs` is not needed).
         example_inputs: positional arguments of `forward`: tensors, numpy arrays or containers.
+        dynamic: parameter of `forward` to the axes that stay open; an ExportedProgram has its own.
 
     Raises:
         UsageError: a module without example inputs.
@@ -57,7 +63,7 @@ def export_module(model: Any, example_inputs: Sequence[object], output: Path) ->
         )
     # Tracing leaves tensors in caches of some modules, so the user's own object stays out of it.
     module = copy.deepcopy(model).cpu().eval()
-    saving.save(reading.export(module, _tensors(example_inputs)), output)
+    saving.save(reading.export(module, _tensors(example_inputs), dynamic), output)
 
 
 def _copy_of(program: Any) -> Any:

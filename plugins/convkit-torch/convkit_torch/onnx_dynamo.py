@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from convkit.errors import ConversionError
@@ -29,7 +30,10 @@ class OnnxDynamo(ConverterBase):
     options: tuple[Option, ...] = (
         Option("opset", 20, "ONNX operator set to write", minimum=18, maximum=25),
     )
-    requires: tuple[TraitRequirement, ...] = (TraitRequirement("container", one_of=("pt2",)),)
+    requires: tuple[TraitRequirement, ...] = (
+        TraitRequirement("container", one_of=("pt2",)),
+        TraitRequirement("stateful", one_of=(False,)),
+    )
     provides: tuple[TraitProvision, ...] = (
         TraitProvision("opset", option="opset"),
         TraitProvision("exporter", value="dynamo"),
@@ -47,11 +51,12 @@ class OnnxDynamo(ConverterBase):
         import onnx
         import torch
 
-        from convkit_torch import onnx_file, reading, saving
+        from convkit_torch import onnx_file, reading, saving, state
 
         opset = int(options["opset"])
         context.progress("loading", None)
         program = saving.strip(reading.load_program(artifact.path, artifact.read))
+        state.refuse_state(program)
         context.progress("exporting", None)
         draft = context.workdir / "draft.onnx"
         try:
@@ -72,4 +77,5 @@ class OnnxDynamo(ConverterBase):
                 hint="The other exporter may do it: --avoid torch.onnx-dynamo.",
             ) from exc
         context.progress("writing", None)
-        return onnx_file.write(onnx.load(str(draft)), output, artifact, opset, "dynamo")
+        result = onnx_file.write(onnx.load(str(draft)), output, artifact, opset, "dynamo")
+        return replace(result, state=self.target)

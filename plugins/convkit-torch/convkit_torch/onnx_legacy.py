@@ -37,6 +37,7 @@ class OnnxLegacy(ConverterBase):
     )
     requires: tuple[TraitRequirement, ...] = (
         TraitRequirement("container", one_of=("pt2", "torchscript")),
+        TraitRequirement("stateful", one_of=(False,)),
     )
     provides: tuple[TraitProvision, ...] = (
         TraitProvision("opset", option="opset"),
@@ -87,7 +88,7 @@ class OnnxLegacy(ConverterBase):
 
 
 def _module_and_examples(artifact: Artifact, opset: int) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    from convkit_torch import container, reading
+    from convkit_torch import container, reading, state
     from convkit_torch.signature import example_tensors
     from convkit_torch.traceable import traceable_module
 
@@ -96,6 +97,7 @@ def _module_and_examples(artifact: Artifact, opset: int) -> tuple[Any, tuple[tor
         script = reading.load_script(artifact.path, artifact.read)
         return script, reading.example_tensors(names, artifact.read)
     program = reading.load_program(artifact.path, artifact.read)
+    state.refuse_state(program)
     return traceable_module(program, opset), example_tensors(program)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 @hookimpl
 def convkit_formats() -> Iterable[Format]:
     """The `torch` format."""
-    return (Format("torch", "PyTorch", suffixes=container.SUFFIXES),)
+    return (Format("torch", "PyTorch", suffixes=container.SUFFIXES, precisions=("fp32", "fp16")),)
 
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
     """Export to torch.export archives and to ONNX."""
     from convkit_torch.export_program import ExportProgram
+    from convkit_torch.fix_shapes import FixShapes
     from convkit_torch.onnx_dynamo import OnnxDynamo
+    from convkit_torch.onnx_half import OnnxDynamoHalf
     from convkit_torch.onnx_legacy import OnnxLegacy
 
-    return (ExportProgram(), OnnxDynamo(), OnnxLegacy())
+    return (ExportProgram(), FixShapes(), OnnxDynamo(), OnnxDynamoHalf(), OnnxLegacy())
 
 
 @hookimpl
@@ -50,19 +52,26 @@ def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
     """By the archive's members or a magic number; else, weakly, by the suffix."""
     from convkit.plugin import Detection
 
-    if container.kind_of(path, head) is not None:
-        return Detection("torch", 1.0)
+    kind = container.kind_of(path, head)
+    if kind is not None:
+        # A pickle says little about what it holds: a framework's own checkpoints are such files.
+        return Detection("torch", 0.95 if kind == container.PICKLE_ZIP else 1.0)
     if head and path.suffix.lower() in container.SUFFIXES:
         return Detection("torch", 0.5)
     return None
 
 
 @hookimpl
-def convkit_save_live(model: object, example_inputs: Sequence[object], output: Path) -> str | None:
+def convkit_save_live(
+    model: object,
+    example_inputs: Sequence[object],
+    output: Path,
+    dynamic: Mapping[str, tuple[int, ...]],
+) -> str | None:
     """Write a live nn.Module or ExportedProgram to `output`."""
     from convkit_torch.live import export_module, is_torch_model
 
     if not is_torch_model(model):
         return None
-    export_module(model, example_inputs, output)
+    export_module(model, example_inputs, output, dynamic)
     return "torch"

@@ -38,11 +38,12 @@ _HIGHER_ORDER = frozenset(
     "wrap_with_set_grad_enabled".split()
 )
 _MATH_CALLS = frozenset(
-    "Abs Add And CeilDiv CeilToInt CleanDiv Eq Float FloatPow FloatTrueDiv FloorDiv FloorToInt Ge "
-    "Gt Identity IntTrueDiv Integer IsNonOverlappingAndDenseIndicator LShift Le Lt Max Min Mod "
-    "ModularIndexing Mul Ne Not Or Piecewise Pow PowByNatural PythonMod RShift Rational "
-    "RoundDecimal RoundToInt Symbol ToFloat TruncToFloat TruncToInt Where Xor abs ceiling "
-    "float floor int isinf isnan max min sqrt sym_float sym_int sym_max sym_min sym_not".split()
+    "Abs Add And CeilDiv CeilToInt CleanDiv Eq Equality Float FloatPow FloatTrueDiv FloorDiv "
+    "FloorToInt Ge GreaterThan Gt Identity IntTrueDiv Integer IsNonOverlappingAndDenseIndicator "
+    "LShift Le LessThan Lt Max Min Mod ModularIndexing Mul Ne Not Or Piecewise Pow PowByNatural "
+    "PythonMod RShift Rational RoundDecimal RoundToInt StrictGreaterThan StrictLessThan Symbol "
+    "ToFloat TruncToFloat TruncToInt Unequality Where Xor abs ceiling float floor int isinf isnan "
+    "max min sqrt sym_float sym_int sym_max sym_min sym_not".split()
 )
 _TENSOR_METHODS = frozenset({"size", "stride", "storage_offset", "dim", "item"})
 _NODES = (

@@ -88,18 +88,34 @@ def load_program(path: Path, read: ReadOptions) -> ExportedProgram:
         ) from exc
 
 
-def export(module: torch.nn.Module, examples: Sequence[Any]) -> ExportedProgram:
+def export(
+    module: torch.nn.Module,
+    examples: Sequence[Any],
+    dynamic: Mapping[str, tuple[int, ...]] | None = None,
+) -> ExportedProgram:
     """`torch.export.export` in eval mode without gradients.
 
+    Args:
+        dynamic: parameter of `forward` to the axes that stay open.
+
     Raises:
-        ConversionError: the module cannot be exported.
+        UsageError: `dynamic` names what is no tensor parameter, or an axis that it lacks.
+        ConversionError: the module cannot be exported, or not with those axes open.
     """
     import torch
 
+    from convkit_torch import dynamic_axes
+
+    args, shapes = dynamic_axes.opened(module, tuple(examples), dynamic or {})
     try:
         with torch.no_grad():
-            return torch.export.export(module.eval(), tuple(examples), strict=False)
+            return torch.export.export(module.eval(), args, dynamic_shapes=shapes, strict=False)
     except Exception as exc:
+        if shapes is not None and "Dim.DYNAMIC" in str(exc):
+            raise ConversionError(
+                f"{type(module).__name__} does not take every size on the axes of --dynamic",
+                hint=f"torch.export says: {dynamic_axes.conflict(exc)}",
+            ) from exc
         raise ConversionError(
             f"torch.export cannot capture {type(module).__name__}: {first_line(exc)}",
             hint="Run torch.export.export on it yourself to see the whole message; control flow "
@@ -353,21 +369,23 @@ def _check_script(path: Path) -> None:
 
 
 def script_inputs(module: Any, read: ReadOptions) -> tuple[TensorSpec, ...]:
-    """Specs of a TorchScript module's inputs, from its schema and `read`.
+    """Specs of a TorchScript module's inputs, from its schema and `read`; an open axis bears the
+    input's name and its number.
 
     Raises:
-        UsageError: `read.shapes` does not give them.
+        UsageError: `read.shapes` does not give them, or `read.dynamic` names what is not there.
     """
+    from convkit_torch import dynamic_axes
+
     names = [argument.name for argument in module.forward.schema.arguments[1:]]
-    return tuple(
-        TensorSpec(
-            name,
-            tuple(read.shapes[name]),
-            read.dtypes.get(name, "float32"),
-            "NCHW" if len(read.shapes[name]) == 4 else "",
-        )
-        for name in _ordered_shapes(names, read)
-    )
+    specs = []
+    for name in _ordered_shapes(names, read):
+        shape: list[int | str | None] = [*read.shapes[name]]
+        for axis in dynamic_axes.checked(name, read.dynamic.get(name, ()), len(shape)):
+            shape[axis] = f"{name}_{axis}"
+        layout = "NCHW" if len(shape) == 4 else ""
+        specs.append(TensorSpec(name, tuple(shape), read.dtypes.get(name, "float32"), layout))
+    return tuple(specs)
 
 
 def script_outputs(count: int) -> list[str]:

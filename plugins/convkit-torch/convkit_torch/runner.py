@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convkit.errors import ConversionError, ConvkitError
-from convkit.plugin import Artifact, Session
+from convkit.plugin import Artifact, Session, TracedTensor
 
 
 class TorchRunner:
@@ -52,6 +52,45 @@ class TorchRunner:
         except Exception as exc:
             raise ConversionError(f"torch cannot load it: {reading.first_line(exc)}") from exc
 
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """Every node of the exported program; see `Tracer`.
+
+        Raises:
+            ConversionError: TorchScript, which has no such nodes, or an input does not fit.
+        """
+        import torch
+
+        from convkit_torch import reading, tracing
+
+        if threads > 0:
+            torch.set_num_threads(threads)
+        program = _traceable(artifact)
+        order = _order(artifact.inputs, _names(program)[0])
+        try:
+            yield from tracing.trace_program(program, _placed(inputs, order))
+        except ConvkitError:
+            raise
+        except Exception as exc:  # operators raise any type
+            raise ConversionError(f"torch cannot run it: {reading.first_line(exc)}") from exc
+
+
+def _traceable(artifact: Artifact) -> Any:
+    """The program whose nodes are the layers that the inspector reports."""
+    from convkit_torch import container, reading
+
+    kind = reading.container_of(artifact.path)
+    if kind in (container.PT2, container.PT2_OLD):
+        return reading.load_program(artifact.path, artifact.read)
+    if kind == container.TORCHSCRIPT:
+        raise ConversionError(
+            "TorchScript does not show its layers",
+            hint="Export the module with torch.export to see inside.",
+        )
+    model = reading.load_eager(artifact.path, artifact.read)
+    return reading.export(model.module, model.examples, artifact.read.dynamic)
+
 
 Names = tuple[Sequence[str], Sequence[str]]
 """Of inputs and of outputs, in the file's order."""
@@ -76,7 +115,9 @@ def _eager_names(model: Any, artifact: Artifact) -> Names:
 
     if len(artifact.inputs) == len(artifact.outputs) == 1:
         return [artifact.inputs[0].name], [artifact.outputs[0].name]  # spares the export
-    return _names(reading.export(copy.deepcopy(model.module), model.examples))
+    return _names(
+        reading.export(copy.deepcopy(model.module), model.examples, artifact.read.dynamic)
+    )
 
 
 def _module_call(module: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
@@ -125,16 +166,24 @@ class TorchSession:
         import numpy as np
         import torch
 
-        placed: list[Any] = [None] * len(self.inputs)
-        for place, array in zip(self.inputs, inputs, strict=True):
-            placed[place] = torch.from_numpy(np.array(array, order="C"))
         with torch.no_grad():
-            results = self.call(placed)
+            results = self.call(_placed(inputs, self.inputs))
         arrays = []
         for place in self.outputs:
             tensor = results[place].detach().cpu()
             arrays.append(np.array((tensor.float() if _bfloat(tensor) else tensor).numpy()))
         return tuple(arrays)
+
+
+def _placed(arrays: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    """Arrays in the artifact's order as tensors in the file's order."""
+    import numpy as np
+    import torch
+
+    placed: list[Any] = [None] * len(places)
+    for place, array in zip(places, arrays, strict=True):
+        placed[place] = torch.from_numpy(np.array(array, order="C"))
+    return placed
 
 
 def _bfloat(tensor: Any) -> bool:

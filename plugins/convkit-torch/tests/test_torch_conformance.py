@@ -84,6 +84,26 @@ class TestLegacyFromTorchScript(TestLegacy):
     container = "torchscript"
 
 
+class TestDynamoHalf(InContainer, ConverterContract):
+    container = "pt2-fp16"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["torch.onnx-dynamo-fp16"]
+
+
+class TestFixShapes(InContainer, ConverterContract):
+    container = "pt2-dynamic"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["torch.fix-shapes"]
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 100.0
+
+
 class TestRunProgram(InContainer, RunnerContract):
     @pytest.fixture
     def runner(self) -> Runner:
@@ -93,6 +113,10 @@ class TestRunProgram(InContainer, RunnerContract):
 
 class TestRunTorchScript(TestRunProgram):
     container = "torchscript"
+
+    def trace(self, *args: Any) -> Any:
+        """That it is refused is tested beside the tracer."""
+        pytest.skip("TorchScript does not show its layers")
 
 
 class TestRunStateDict(TestRunProgram):
@@ -108,6 +132,14 @@ class TestInspectProgram(InContainer, InspectorContract):
     @pytest.fixture
     def state(self) -> State:
         return State("torch")
+
+
+class TestInspectHalf(TestInspectProgram):
+    container = "pt2-fp16"
+
+    @pytest.fixture
+    def state(self) -> State:
+        return State("torch", "fp16")
 
 
 class TestInspectTorchScript(TestInspectProgram):
@@ -136,4 +168,10 @@ class TestPlugin(PluginContract):
 
 def test_every_converter_is_here() -> None:
     """A converter that is added without its suite fails here."""
-    assert set(CONVERTERS) == {"torch.export-program", "torch.onnx-dynamo", "torch.onnx-legacy"}
+    assert set(CONVERTERS) == {
+        "torch.export-program",
+        "torch.fix-shapes",
+        "torch.onnx-dynamo",
+        "torch.onnx-dynamo-fp16",
+        "torch.onnx-legacy",
+    }

@@ -152,7 +152,8 @@ def test_state_dict_needs_a_factory(weights):
         seen = INSPECTOR.inspect(weights, read)
         assert seen.traits["container"] == "state-dict"
         assert seen.inputs[0].shape == (2, 8)
-    assert detect(weights).confidence == 1.0
+    # Other frameworks' checkpoints are pickles too: a plugin that knows one may claim it.
+    assert 0.5 < detect(weights).confidence < 1.0
 
 
 @pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])

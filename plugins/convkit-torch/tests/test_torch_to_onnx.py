@@ -254,7 +254,7 @@ def test_live_module_is_saved_and_not_changed(model, tmp_path):
     module.train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     output = tmp_path / "live.pt2"
-    assert convkit_save_live(module, inputs, output) == "torch"
+    assert convkit_save_live(module, inputs, output, {}) == "torch"
     assert module.training
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
@@ -271,4 +271,4 @@ def test_live_program_keeps_its_stack_traces(model, tmp_path):
     assert any("stack_trace" in node.meta for node in program.graph.nodes)
     with pytest.raises(UsageError):
         export_module(module, (), tmp_path / "q.pt2")
-    assert convkit_save_live(object(), (), tmp_path / "r.pt2") is None
+    assert convkit_save_live(object(), (), tmp_path / "r.pt2", {}) is None

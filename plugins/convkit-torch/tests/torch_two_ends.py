@@ -11,6 +11,8 @@ from convkit.plugin import ReadOptions
 
 READ = {
     "pt2": ReadOptions(),
+    "pt2-dynamic": ReadOptions(),
+    "pt2-fp16": ReadOptions(),
     "torchscript": ReadOptions(
         shapes={"image": (1, 3, 8, 8), "ids": (1, 6)}, dtypes={"ids": "int64"}
     ),
@@ -46,6 +48,16 @@ def write(folder: Path, container: str) -> Path:
     if container == "pt2":
         path = folder / "model.pt2"
         torch.export.save(torch.export.export(module, examples), path)
+    elif container == "pt2-dynamic":
+        path = folder / "dynamic.pt2"
+        batch = torch.export.Dim("batch", min=1, max=64)
+        wide = tuple(example.repeat_interleave(2, 0) for example in examples)
+        program = torch.export.export(module, wide, dynamic_shapes=({0: batch}, {0: batch}))
+        torch.export.save(program, path)
+    elif container == "pt2-fp16":
+        path = folder / "half.pt2"
+        half = (examples[0].half(), examples[1])
+        torch.export.save(torch.export.export(module.half(), half), path)
     elif container == "torchscript":
         path = folder / "model.torchscript"
         torch.jit.save(torch.jit.trace(module, examples), path)
