@@ -1,0 +1,1 @@
+"""Models by all pairs of formats; see `__main__`."""

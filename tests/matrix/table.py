@@ -1,0 +1,83 @@
+"""The matrix as a page of the documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PAGE = Path("docs/reference/conversion-matrix.md")
+MARK = "<!-- cells: python -m tests.matrix table --write -->"
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The results so far; a line that a killed run left half-written is passed over."""
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def page(path: Path) -> str:
+    """A section a model: its cells, then why others are empty and what was left on the way."""
+    models: dict[str, list[dict[str, Any]]] = {}
+    for result in read(path):
+        models.setdefault(result["model"], []).append(result)
+    return "\n\n".join(_section(name, results) for name, results in models.items())
+
+
+def _section(name: str, results: list[dict[str, Any]]) -> str:
+    lines = [
+        f"## {name}",
+        "",
+        "| from | to | parity | seconds | size | by |",
+        "|---|---|---|---|---|---|",
+    ]
+    empty, left = [], []
+    for result in results:
+        pair = f"{result['source']} -> {result['target']}"
+        if "verdict" not in result:
+            empty.append(f"- {pair}: {_short(result['reason'])}")
+            continue
+        lines.append(_row(result))
+        left += [f"- {pair}: {_short(f)}" for f in result["failed"]]
+    if empty:
+        lines += ["", "Empty, and why:", "", *empty]
+    if left:
+        lines += ["", "Tried first, and left:", "", *left]
+    return "\n".join(lines)
+
+
+def _row(result: dict[str, Any]) -> str:
+    exact = result["sqnr_db"] is None
+    parity = "equal" if exact else f"{result['sqnr_db']:.0f} dB"
+    if result["verdict"] != "ok":
+        parity += f" ({result['verdict']})"
+    cells = [
+        result["source"],
+        result["target"],
+        parity,
+        f"{result['seconds']:.1f}",
+        f"{result['size_bytes'] / 1e6:.2f} MB",
+        ", ".join(result["path"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _short(text: str) -> str:
+    plain = text.replace("<", "&lt;").replace("|", "\\|")
+    return plain if len(plain) <= 220 else plain[:217] + "..."
+
+
+def show(path: Path, *, write: bool) -> None:
+    """Print the page's tables, or put them into the documentation."""
+    text = page(path)
+    if not write:
+        print(text)
+        return
+    head, mark, _ = PAGE.read_text("utf-8").partition(MARK)
+    PAGE.write_text(f"{head}{mark}\n\n{text}\n", "utf-8")

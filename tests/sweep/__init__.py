@@ -1,0 +1,1 @@
+"""The onnx package's own test models, through every edge out of ONNX; see `__main__`."""

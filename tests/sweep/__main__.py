@@ -1,0 +1,85 @@
+"""Every test model of the onnx package through every edge out of ONNX, and back out of TFLite.
+
+    python -m tests.sweep run [--edges openvino,onnx2torch] [--every N] [--shard I/N] [--minutes M]
+    python -m tests.sweep table [--write]     # the counts; --write puts them into the documentation
+
+Results are appended to build/sweep/results.jsonl, one line a trial; what is there is not tried
+again, so a sweep may be stopped and resumed, and shards may run side by side. A full sweep over
+all edges takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.sweep import table
+from tests.sweep.cases import KINDS, cases
+from tests.sweep.trial import EDGES, bench
+
+RESULTS = Path("build/sweep/results.jsonl")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Try what has not been tried."""
+    index, _, count = arguments.shard.partition("/")
+    edges = {name: EDGES[name] for name in arguments.edges.split(",")}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    done = {(r["edge"], r["case"]) for r in table.read(RESULTS)}
+    deadline = time.monotonic() + arguments.minutes * 60
+    chosen = list(cases(arguments.kinds.split(",")))[:: arguments.every]
+    chosen = chosen[int(index) :: int(count)]
+    with bench(arguments.cache) as trials, RESULTS.open("a") as out:
+        for number, case in enumerate(chosen):
+            for name, edge in edges.items():
+                if (name, case.name) in done:
+                    continue
+                if time.monotonic() > deadline:
+                    print(f"time is up after {number} of {len(chosen)} cases", file=sys.stderr)
+                    return
+                with tempfile.TemporaryDirectory() as folder:
+                    ours = trials.ours(case, edge, Path(folder))
+                    bare = trials.by_hand(case, edge, Path(folder))
+                line = {
+                    "edge": name,
+                    "case": case.name,
+                    "kind": case.kind,
+                    "ours": asdict(ours),
+                    "bare": asdict(bare),
+                }
+                out.write(json.dumps(line) + "\n")
+                out.flush()
+                print(
+                    f"{number + 1}/{len(chosen)} {name} {case.name}: {ours.outcome}, "
+                    f"by hand {bare.outcome}",
+                    file=sys.stderr,
+                )
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.sweep", description=__doc__.split("\n")[0]
+    )
+    commands = parser.add_subparsers(required=True)
+    trial = commands.add_parser("run", help="try cases")
+    trial.add_argument("--edges", default=",".join(EDGES))
+    trial.add_argument("--kinds", default=",".join(KINDS))
+    trial.add_argument("--every", type=int, default=1, help="take every Nth case")
+    trial.add_argument("--shard", default="0/1", help="take part I of N")
+    trial.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
+    trial.add_argument("--cache", type=Path, default=Path("build/sweep/cache").absolute())
+    trial.set_defaults(do=run)
+    show = commands.add_parser("table", help="print the counts")
+    show.add_argument("--write", action="store_true", help="and put them into the documentation")
+    show.set_defaults(do=lambda a: table.show(RESULTS, write=a.write))
+    arguments = parser.parse_args()
+    arguments.do(arguments)
+
+
+main()

@@ -1,0 +1,209 @@
+"""One case through one edge, by convkit and by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convkit.artifact import Artifact, ReadOptions, State
+from convkit.calibration import CalibrationData, carried, sample_key
+from convkit.codec import encode
+from convkit.engine.digest import digest_file
+from convkit.engine.executor import Executor, Outcome
+from convkit.engine.planner import Banned, Planner, Wishes
+from convkit.engine.session import Found, Samples, Session, Settings
+from convkit.engine.sources import load
+from convkit.engine.verify import load_outputs, outputs_of
+from convkit.engine.worker import Limits
+from convkit.errors import ConvkitError, NumericError
+from convkit.kit import Kit
+from convkit.plans import Plan
+from tests.sweep.cases import Case, agrees
+
+SECONDS = 120.0
+BARE = "tests.sweep.bare"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge under trial.
+
+    Attributes:
+        converter: convkit's name of it.
+        bare: the same tool by hand.
+        target: where the edge leads.
+        over: what has to be reached first, for edges that do not start at ONNX.
+    """
+
+    converter: str
+    bare: str
+    target: State
+    over: State | None = None
+
+
+EDGES = {
+    "openvino": Edge("openvino.from-onnx", "bare.openvino", State("openvino")),
+    "onnx2torch": Edge("onnx2torch.torch", "bare.onnx2torch", State("torch")),
+    "onnx-tf": Edge("onnx-tf.saved", "bare.onnx-tf", State("tf-saved")),
+    "tflite-back": Edge("tf2onnx.from-tflite", "bare.tf2onnx", State("onnx"), State("tflite")),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case ended.
+
+    Attributes:
+        outcome: `correct`, `refused` or `wrong`; `unreached` where an edge further on was never
+            got to.
+        reason: in words, where it is not correct.
+        verdict: of convkit's verification, where a result was handed out.
+    """
+
+    outcome: str
+    reason: str = ""
+    seconds: float = 0.0
+    verdict: str = ""
+
+
+class Bench:
+    """An open session in which cases are tried; its workers live on between them."""
+
+    def __init__(self, session: Session, planner: Planner) -> None:
+        self._session, self._planner = session, planner
+
+    def ours(self, case: Case, edge: Edge, folder: Path) -> Verdict:
+        """By convkit: planned, checked, verified."""
+        start = time.perf_counter()
+        try:
+            samples = self._samples(case, folder)
+            found = load(self._session, case.write(folder), "onnx", ReadOptions())
+        except ConvkitError as error:
+            return _refused(error, start)
+        if edge.over is not None:
+            try:
+                found = self._reach(found, edge.over, (), samples)
+            except ConvkitError as error:
+                return Verdict("unreached", _words(error), time.perf_counter() - start)
+        try:
+            # a model that is float16 already goes to the same precision
+            target = State(edge.target.format, found.state.precision)
+            converters = [
+                e.name
+                for e in self._session.registry.converters.values()
+                if e.name.startswith(edge.converter) and e.target == target
+            ]
+            outcome = self._outcome(found, target, tuple(converters[:1]), samples)
+        except ConvkitError as error:
+            return _refused(error, start)
+        path = outputs_of(self._session, outcome.final.artifact, samples)
+        judged = outcome.hops[-1].verification
+        assert path is not None and judged is not None
+        verdict = _judge(case, load_outputs(path, 1), start)
+        return replace(verdict, verdict=judged.verdict)
+
+    def by_hand(self, case: Case, edge: Edge, folder: Path) -> Verdict:
+        """By the tool alone."""
+        import numpy as np
+
+        start = time.perf_counter()
+        output = folder / "outputs.npz"
+        output.unlink(missing_ok=True)
+        try:
+            samples = self._samples(case, folder)
+            source = self._unread(case, folder)
+            if edge.over is not None:
+                found = load(self._session, case.write(folder), "onnx", ReadOptions())
+                source = self._reach(found, edge.over, (), samples).artifact
+            inputs = folder / "inputs.npz"
+            np.savez(inputs, **{str(n): x for n, x in enumerate(case.sets[0][0])})
+            self._ask(edge, source, inputs, output)
+        except ConvkitError as error:
+            return _refused(error, start)
+        with np.load(output) as arrays:
+            found_outputs = [[arrays[str(n)]] for n in range(len(arrays))]
+        return _judge(case, found_outputs, start)
+
+    def _reach(
+        self, found: Found, target: State, converters: tuple[str, ...], samples: Samples
+    ) -> Found:
+        return self._outcome(found, target, converters, samples).final
+
+    def _outcome(
+        self, found: Found, target: State, converters: tuple[str, ...], samples: Samples
+    ) -> Outcome:
+        def replan(wanted: State, banned: Banned) -> Plan:
+            wishes = Wishes(converters=converters)
+            traits = found.artifact.traits
+            return self._planner.plan(
+                found.state, wanted, traits=traits, wishes=wishes, banned=banned
+            )
+
+        executor = Executor(self._session, found, samples, None, replan)
+        return executor.reach(target)
+
+    def _samples(self, case: Case, folder: Path) -> Samples:
+        from safetensors.numpy import save_file
+
+        inputs = case.sets[0][0]
+        if any(x is None for x in (*inputs, *case.sets[0][1])):
+            raise ConvkitError("takes or gives what is no numeric tensor")
+        path = folder / "inputs.safetensors"
+        try:
+            save_file({sample_key(0, n): _whole(x) for n, x in enumerate(inputs)}, path)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConvkitError(f"inputs of a type that samples cannot carry: {error}") from error
+        return Samples(path, digest_file(path), 1, synthetic=False)
+
+    def _unread(self, case: Case, folder: Path) -> Artifact:
+        return Artifact(case.write(folder), State("onnx"))
+
+    def _ask(self, edge: Edge, source: Artifact, inputs: Path, output: Path) -> None:
+        with self._session.store.scratch() as workdir:
+            data = CalibrationData(inputs, 1, "", "case")
+            arguments = {
+                "artifact": encode(source),
+                "output": str(output),
+                "options": {},
+                "workdir": str(workdir),
+                "calibration": encode(data),
+                "recipe": None,
+                "seed": 0,
+                "threads": 0,
+            }
+            isolated = self._session.registry.converters[edge.converter].isolated
+            self._session.ask("convert", "converters", edge.bare, arguments, isolated=isolated)
+
+
+@contextmanager
+def bench(cache: Path) -> Iterator[Bench]:
+    """Open a bench on a store of its own."""
+    kit = Kit((BARE,), cache)
+    with kit.session(settings=Settings(verify_samples=1), limits=Limits(SECONDS)) as session:
+        yield Bench(session, kit.planner())
+
+
+def _whole(value: Any) -> Any:
+    import numpy as np
+
+    return carried(np.ascontiguousarray(value) if value.ndim else value.copy())
+
+
+def _judge(case: Case, outputs: Sequence[Sequence[Any]], start: float) -> Verdict:
+    fault = agrees(case, [o[0] for o in outputs], case.sets[0][1])
+    return Verdict("wrong" if fault else "correct", fault, time.perf_counter() - start)
+
+
+def _refused(error: ConvkitError, start: float) -> Verdict:
+    return Verdict("refused", _words(error), time.perf_counter() - start)
+
+
+def _words(error: ConvkitError) -> str:
+    words = f"{type(error).__name__}: {error.message}"
+    if not isinstance(error, NumericError):  # the story of what was tried stands in the hint
+        words += f" {error.hint}"
+    return " ".join(words.split())[:300]
