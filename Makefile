@@ -33,6 +33,7 @@ $(STAMP): pyproject.toml $(PROJECTS) constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --quiet setuptools wheel hatchling editables
 	$(PIP) --no-build-isolation -e '.[dev,docs]' $(addprefix -e ,$(PLUGINS))
+	@$(BIN)/python tests/support/repair_torchvision.py
 	@$(BIN)/python -m compileall -q convkit $(wildcard plugins/*/convkit_*)  # editable installs do not
 	@touch $@
 
