@@ -10,7 +10,8 @@ from typing import Any
 from convkit.artifact import ReadOptions, State
 from convkit.engine.calibrate import CalibrationRequest, collect, missing
 from convkit.engine.executor import Executor, Outcome
-from convkit.engine.planner import require_path
+from convkit.engine.planner import Banned, require_path
+from convkit.engine.precheck import screened
 from convkit.engine.publish import check_writable, output_path, publish
 from convkit.engine.records import record
 from convkit.engine.scoreboard import scoreboard
@@ -79,7 +80,7 @@ def convert(
         )
     kit = Kit(plugins)
     states = list(dict.fromkeys(kit.state(t) for t in targets))
-    wishes = kit.wishes(steering)
+    wishes = kit.wishes(steering, read)
     request = CalibrationRequest(
         data=_with_transform(calibration, transform_fn),
         transform=dict(transform or {}),
@@ -87,19 +88,21 @@ def convert(
         synthetic=synthetic_calibration,
     )
     with kit.session(listener, settings, limits) as session, session.store.scratch() as scratch:
-        path = _source_path(session, model, example_inputs, scratch)
+        path = _source_path(session, model, example_inputs, read, scratch)
         format_id = kit.format_of(path, source)
         folder, stem = Path(output_dir), name or path.stem
         places = {s: _place(kit, folder, stem, s, path, overwrite) for s in states}
         found = load(session, path, format_id, read)
         planner = kit.planner()
 
-        def replan(target: State, banned: dict[str, str]) -> Plan:
-            return planner.plan(
-                found.state, target, traits=found.artifact.traits, wishes=wishes, banned=banned
-            )
+        def replan(target: State, banned: Banned) -> Plan:
+            def make(out: Banned) -> Plan:
+                traits = found.artifact.traits
+                return planner.plan(found.state, target, traits=traits, wishes=wishes, banned=out)
 
-        plans = {s: replan(s, {}) for s in states}
+            return screened(session, make, found.artifact, banned)
+
+        plans = {s: replan(s, Banned()) for s in states}
         _check_plans(session, plans, request)
         drained = collect(session, request, found.artifact)
         samples = None
@@ -132,13 +135,21 @@ def _with_transform(calibration: Any, transform_fn: Any) -> Any:
 
 
 def _source_path(
-    session: Session, model: Any, example_inputs: Sequence[Any] | None, scratch: Path
+    session: Session,
+    model: Any,
+    example_inputs: Sequence[Any] | None,
+    read: ReadOptions,
+    scratch: Path,
 ) -> Path:
     if isinstance(model, str | Path):
         return Path(model)
     path = scratch / "model.pt2"
     answers = session.manager.call(
-        "convkit_save_live", model=model, example_inputs=tuple(example_inputs or ()), output=path
+        "convkit_save_live",
+        model=model,
+        example_inputs=tuple(example_inputs or ()),
+        output=path,
+        dynamic=read.dynamic,
     )
     if not answers:
         raise UsageError(
@@ -150,7 +161,7 @@ def _source_path(
 
 def _place(kit: Kit, folder: Path, stem: str, state: State, source: Path, overwrite: bool) -> Path:
     place = output_path(folder, stem, state, kit.registry.formats[state.format])
-    check_writable(place, source, overwrite)
+    check_writable(place, source, overwrite, kit.registry.formats[state.format])
     return place
 
 
@@ -194,7 +205,8 @@ def _publish(
     if board is not None and str(state) in board.rows:
         metrics = {board.metric: board.rows[str(state)]}
     manifest = record(session, source, source_name, outcome, metrics)
-    publish(outcome.final.artifact, manifest, place)
+    home = session.registry.formats[state.format]
+    publish(outcome.final.artifact, manifest, place, home, session.renamer(state.format))
     return Output(
         state=state,
         path=place,

@@ -11,6 +11,9 @@ from convkit.errors import UsageError, did_you_mean
 Trait = bool | int | str
 """A trait's value; see `Artifact.traits`."""
 
+PARAMETER_BYTES = "parameter_bytes"
+"""The one trait that a change of format carries along: containers have limits."""
+
 PRECISIONS = ("fp32", "fp16", "int8-dynamic", "int8")
 """Built-in precisions, best first. A path never moves to the left."""
 
@@ -26,6 +29,8 @@ class Format:
         directory_suffix: what is appended to the stem where the format is a directory
             (`-saved`), else an empty string.
         precisions: the precisions that exist in this format.
+        companions: of a single-file format, what further files are called that convkit's own
+            outputs may have beside them, appended to the stem (`.bin`).
     """
 
     id: str
@@ -33,6 +38,7 @@ class Format:
     suffixes: tuple[str, ...] = ()
     directory_suffix: str = ""
     precisions: tuple[str, ...] = ("fp32",)
+    companions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,9 @@ class TensorSpec:
         dtype: numpy's name for it: `float32`, `int64`, `bool`, `int8`, ...
         layout: `NCHW`, `NHWC`, or an empty string where the axes have no such meaning.
         scale, zero_point: affine quantization of an integer input or output, else None.
+        permutation: how its axes come from those of the same tensor in the original model, as in
+            `original.transpose(permutation)`; empty where they are in the same order. A converter
+            states it against its own input; the engine chains the hops.
     """
 
     name: str
@@ -93,6 +102,7 @@ class TensorSpec:
     layout: str = ""
     scale: float | None = None
     zero_point: int | None = None
+    permutation: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,12 +114,15 @@ class ReadOptions:
         factory: `package.module:function` that builds the module of a bare state dict.
         shapes: input name to a fixed shape, for files that do not say (TorchScript, state dicts).
         dtypes: input name to dtype, `float32` where absent.
+        dynamic: input name to the axes that are to stay variable, where a file of fixed shapes is
+            made from one that has none.
     """
 
     trust: bool = False
     factory: str = ""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    dynamic: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,26 @@ class CalibrationData:
 def sample_key(sample: int, tensor: int) -> str:
     """The key of input or output number `tensor` of sample number `sample`."""
     return f"{sample:06d}/{tensor}"
+
+
+CARRIED = frozenset(
+    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
+)
+"""The types of numpy's own that a file of samples holds."""
+
+
+def carried_type(dtype: str) -> str:
+    """The type in which a file of samples holds values of a type: reals that numpy alone does not
+    know (bfloat16, float8) as float32, integers (int4) as int8. Both are exact."""
+    if dtype in CARRIED:
+        return dtype
+    if dtype.startswith("uint"):
+        return "uint8"
+    return "int8" if dtype.startswith("int") else "float32"
+
+
+def carried(array: Any) -> Any:
+    """An array in the type that `carried_type` names."""
+    own = str(array.dtype)
+    wanted = carried_type(own)
+    return array if own == wanted else array.astype(wanted)

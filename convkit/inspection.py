@@ -23,6 +23,8 @@ class Inspection:
         layers: every operator in execution order; empty where the format hides its graph.
         traits: see `Artifact.traits`.
         producer: the tool that wrote the file, where it says so.
+        companions: further files that the artifact consists of, such as external weights, as
+            paths relative to its own folder; none for a directory.
     """
 
     state: State
@@ -34,6 +36,7 @@ class Inspection:
     layers: tuple[LayerInfo, ...] = ()
     traits: Mapping[str, Trait] = field(default_factory=dict)
     producer: str = ""
+    companions: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -47,8 +50,9 @@ class Inspection:
 
     @property
     def float_islands(self) -> tuple[str, ...]:
-        """Layers with arithmetic that compute in float inside a file with integer layers."""
-        if not any("int" in layer.compute for layer in self.layers):
+        """Layers with arithmetic that compute in float inside a file with integer arithmetic;
+        shapes that are computed in int64 do not make one."""
+        if not self.integer_macs:
             return ()
         return tuple(
             layer.name

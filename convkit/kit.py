@@ -22,7 +22,7 @@ from convkit.errors import UsageError, did_you_mean
 from convkit.events import Listener, silent
 from convkit.plans import OptionValue, Plan
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import Converter
+from convkit.plugin.protocols import Converter, TraitRequirement
 from convkit.plugin.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,16 +31,24 @@ if TYPE_CHECKING:
     from convkit.inspection import Inspection
 
 DEFAULT_TIMEOUT = 3600.0
+IO_LAYOUT = "io_layout"
+"""The option of an edge whose tool would change the axes of inputs and outputs."""
 
 
 @dataclass(frozen=True)
 class Steering:
-    """How the user steers the planner; see `convkit.engine.planner.Wishes`."""
+    """How the user steers the planner; see `convkit.engine.planner.Wishes`.
+
+    Attributes:
+        io_layout: `source` keeps the axes of inputs and outputs, `native` leaves them as the
+            converting tool likes them best (NHWC, for some).
+    """
 
     via: Sequence[str] = ()
     avoid: Sequence[str] = ()
     converters: Sequence[str] = ()
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    io_layout: str = "source"
 
 
 class Kit:
@@ -66,8 +74,9 @@ class Kit:
 
         return Planner(self.registry, self.environment, fault)
 
-    def wishes(self, steering: Steering) -> Wishes:
-        """Check what the user said against what exists.
+    def wishes(self, steering: Steering, read: ReadOptions = ReadOptions()) -> Wishes:
+        """Check what the user said against what exists. Shapes that were given are to be fixed
+        first where the file leaves them open.
 
         Raises:
             UsageError: a name that means nothing, with near misses.
@@ -81,12 +90,16 @@ class Kit:
                 hint = did_you_mean(name, sorted(known)) or "See `convkit plugins`."
                 raise UsageError(f"{name!r} is no converter, tool, format or state", hint=hint)
         options, unfit = resolve_options(steering.options, self.registry)
+        for edge in converters.values():  # an edge that has no choice keeps the source's axes
+            if any(o.name == IO_LAYOUT for o in edge.options):
+                options.setdefault((edge.name, IO_LAYOUT), steering.io_layout)
         return Wishes(
             via=tuple(steering.via),
             avoid=tuple(steering.avoid),
             converters=tuple(steering.converters),
             options=options,
             unfit=unfit,
+            prepared=(TraitRequirement("dynamic", one_of=(False,)),) if read.shapes else (),
         )
 
     def format_of(self, path: Path, source: str | None) -> str:
@@ -148,19 +161,24 @@ def plan(
         UsageError: unknown names, or neither `source` nor `model`.
     """
     kit = Kit(plugins)
-    target, wishes = kit.state(to), kit.wishes(steering)
+    target, wishes = kit.state(to), kit.wishes(steering, read)
+    banned = None
     if model is not None:
+        from convkit.engine.precheck import known_obstacles
         from convkit.engine.sources import load
 
         with kit.session() as session:
             path = Path(model)
             found = load(session, path, kit.format_of(path, source), read)
+            banned = known_obstacles(session, found.artifact)
         start, traits = found.state, found.artifact.traits
     elif source is not None:
         start, traits = kit.state(source), {}
     else:
         raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
-    return kit.planner().plan(start, target, traits=traits, wishes=wishes, limit=limit)
+    return kit.planner().plan(
+        start, target, traits=traits, wishes=wishes, banned=banned, limit=limit
+    )
 
 
 def inspect(

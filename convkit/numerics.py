@@ -25,6 +25,14 @@ AMPLITUDE_JUMP = 8.0
 """Neighbouring parts whose typical magnitudes differ by more than this (3 bits of 8) share a
 scale only at the smaller one's expense."""
 
+ROUNDING_DB = 90.0
+"""An error this far below the slice's own level is the rounding of float32 arithmetic, and not held
+against a faint sample or a small variation."""
+
+STEADY_DB = 100.0
+"""What varies between samples by less than this below the slice's own level (a hundred steps of
+float32) is more than float32 arithmetic can be held to: the slice counts as constant."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -169,27 +177,62 @@ def _agreement(
 ) -> SliceAgreement:
     import numpy as np
 
-    a = np.concatenate([part.of(x).astype(np.float64).ravel() for x in left])
-    b = np.concatenate([part.of(x).astype(np.float64).ravel() for x in right])
-    broken = bool((~np.isfinite(b) & np.isfinite(a)).any())
-    both = np.isfinite(a) & np.isfinite(b)
-    a, b = a[both], b[both]
-    error = float(np.square(a - b).sum())
-    signal = float(np.square(a).sum())
-    varies = float(np.ptp(a)) if a.size else 0.0
+    a, b = _flat(part, left), _flat(part, right)
+    finite = [np.isfinite(x) for x in a], [np.isfinite(x) for x in b]
+    broken = any((m & ~n).any() for m, n in zip(*finite, strict=True))
+    whole = all(m.all() and n.all() for m, n in zip(*finite, strict=True))
+    if not whole:
+        both = [m & n for m, n in zip(*finite, strict=True)]
+        a = [x[m] for x, m in zip(a, both, strict=True)]
+        b = [x[m] for x, m in zip(b, both, strict=True)]
+    errors = [float(np.square(x - y).sum()) for x, y in zip(a, b, strict=True)]
+    signals = [float(np.dot(x, x)) for x in a]
+    varies = _range(a)
+    variation = _variation(a) if whole else math.inf
+    rounding = sum(signals) / len(signals) * 10 ** (-ROUNDING_DB / 10)
+    faintest = [sqnr_db(s, e) for s, e in zip(signals, errors, strict=True) if e > rounding]
+    told = math.isfinite(variation) and sum(errors) / len(errors) > rounding
     return SliceAgreement(
         output=output,
         part=part.label,
-        sqnr_db=sqnr_db(signal, error),
-        cosine=cosine(a, b),
-        max_abs=float(np.abs(a - b).max()) if a.size else 0.0,
-        reference_max=float(np.abs(a).max()) if a.size else 0.0,
+        sqnr_db=sqnr_db(sum(signals), sum(errors)),
+        cosine=cosine(np.concatenate(a), np.concatenate(b)),
+        max_abs=max(
+            (float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True) if x.size), default=0.0
+        ),
+        reference_max=max((float(np.abs(x).max()) for x in a if x.size), default=0.0),
         top1=_top1(part, left, right),
-        constant=varies == 0.0 or not _varies_between(part, left),
-        collapsed=varies > 0.0 and b.size > 1 and float(np.ptp(b)) == 0.0,
+        constant=varies == 0.0 or variation <= sum(signals) * 10 ** (-STEADY_DB / 10),
+        collapsed=varies > 0.0 and sum(x.size for x in b) > 1 and _range(b) == 0.0,
         non_finite=broken,
-        unit=bool(a.size and a.min() >= 0.0 and a.max() <= 1.0),
+        unit=any(x.size for x in a) and all(x.min() >= 0 and x.max() <= 1 for x in a if x.size),
+        faintest_db=min(faintest, default=math.inf) if whole and len(left) > 1 else math.inf,
+        varying_db=sqnr_db(variation, sum(errors)) if told else math.inf,
     )
+
+
+def _flat(part: Slice, samples: Sequence[Any]) -> list[Any]:
+    """A slice of every sample as a flat float64 array."""
+    import numpy as np
+
+    return [part.of(x).astype(np.float64).ravel() for x in samples]
+
+
+def _range(samples: Sequence[Any]) -> float:
+    """Largest value less the smallest one; 0 where there is none."""
+    low = min((float(x.min()) for x in samples if x.size), default=0.0)
+    high = max((float(x.max()) for x in samples if x.size), default=0.0)
+    return high - low
+
+
+def _variation(samples: Sequence[Any]) -> float:
+    """Power of what differs between samples; infinity where that cannot be told."""
+    import numpy as np
+
+    if len(samples) < 2 or any(x.shape != samples[0].shape for x in samples):
+        return math.inf
+    mean = sum(samples) / len(samples)
+    return sum(float(np.square(x - mean).sum()) for x in samples)
 
 
 def sqnr_db(signal: float, error: float) -> float:
@@ -209,16 +252,6 @@ def cosine(a: Any, b: Any) -> float:
     if norm == 0.0:
         return 1.0 if np.array_equal(a, b) else 0.0
     return float(np.clip(np.dot(a, b) / norm, -1.0, 1.0))
-
-
-def _varies_between(part: Slice, arrays: Sequence[Any]) -> bool:
-    """Whether samples differ at all; with a single sample, whether the slice varies inside."""
-    import numpy as np
-
-    if len(arrays) == 1:
-        return True
-    first = part.of(arrays[0])
-    return any(not np.array_equal(first, part.of(other)) for other in arrays[1:])
 
 
 def _top1(part: Slice, left: Sequence[Any], right: Sequence[Any]) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, TensorSpec
-from convkit.calibration import sample_key
+from convkit.calibration import carried_type, sample_key
 from convkit.errors import CalibrationError
 
 Array = Any
@@ -220,7 +220,7 @@ def _cast(array: Array, spec: TensorSpec, label: str) -> Array:
         )
     # An integer input that carries a scale is given floats; the session quantizes them.
     try:
-        wanted = np.dtype("float32" if spec.scale is not None else spec.dtype)
+        wanted = np.dtype("float32" if spec.scale is not None else carried_type(spec.dtype))
     except TypeError as exc:
         raise CalibrationError(f"numpy has no {spec.dtype}, as input {spec.name} takes") from exc
     if array.dtype == wanted:

@@ -53,6 +53,9 @@ class SliceAgreement:
         collapsed: the candidate is constant where the reference varies.
         non_finite: the candidate has NaN or infinite entries that the reference has not.
         unit: all values of the reference lie in 0..1, as scores do.
+        faintest_db: the lowest SQNR of a single sample: a faint one drowns among bright ones.
+        varying_db: SQNR of what varies between samples: a large constant part says nothing.
+            Both are infinity where the error is below what rounding explains.
     """
 
     output: str
@@ -66,6 +69,53 @@ class SliceAgreement:
     collapsed: bool = False
     non_finite: bool = False
     unit: bool = False
+    faintest_db: float = float("inf")
+    varying_db: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first layer of the reference whose output the candidate does not reproduce.
+
+    Attributes:
+        layer, scope, op_type: in the reference: its inspector's name for the layer, the module
+            path in the original source where known, the format's own operator name.
+        counterpart: the candidate's layer that it was compared with; empty where none could be
+            told, and then there are no values.
+        reference_value, candidate_value: at `position`, where the difference is largest.
+        position: index in the reference's tensor, in the reference's own order of axes.
+        sqnr_db: of the candidate's tensor against the reference's; minus infinity where it has NaN
+            or infinity.
+        last_good, last_good_scope: the layer just before it, whose output agrees; empty where it
+            is the first.
+        merged: further layers of the reference that the candidate computes in one with this one,
+            the last of which was compared: the fault is in one of them.
+    """
+
+    layer: str
+    scope: str
+    op_type: str
+    counterpart: str
+    reference_value: float | None
+    candidate_value: float | None
+    position: tuple[int, ...]
+    sqnr_db: float
+    last_good: str = ""
+    last_good_scope: str = ""
+    merged: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        name = f"{self.scope or self.layer} ({self.op_type}"
+        name += f", {self.layer})" if self.scope else ")"
+        if self.merged:
+            more = len(self.merged) - 1
+            name += f", in one with {f'{more} more up to ' if more else ''}{self.merged[-1]}"
+        text = f"first diverging layer: {name}"
+        if self.reference_value is not None and self.candidate_value is not None:
+            text += f": {self.reference_value:.4g} became {self.candidate_value:.4g}"
+            text += f" at {list(self.position)}"
+        before = self.last_good_scope or self.last_good
+        return f"{text}; up to {before} all agrees" if before else text
 
 
 @dataclass(frozen=True)
@@ -78,6 +128,7 @@ class Verification:
         problems: in words; empty when the verdict is `ok`.
         mapping: the reference's tensor names to the artifact's own.
         seconds: wall-clock time of the comparison, inference included.
+        divergence: where a float result first departs from the reference, if that was found.
     """
 
     verdict: Verdict
@@ -88,6 +139,7 @@ class Verification:
     problems: tuple[str, ...] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    divergence: Divergence | None = None
 
     @property
     def worst(self) -> SliceAgreement | None:

@@ -23,15 +23,20 @@ def command_line() -> str:
     from convkit.cli.app import group
 
     context = group.make_context("convkit", [], resilient_parsing=True, terminal_width=WIDTH)
-    parts = [_block(group.get_help(context))]
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        child = command.make_context(
+    return "\n\n".join(_help(group, context, "#"))
+
+
+def _help(command: Any, context: Any, level: str) -> Iterator[str]:
+    """The help of a command, then of its subcommands one heading deeper."""
+    yield _block(command.get_help(context))
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        child = command.get_command(context, name)
+        assert child is not None
+        inner = child.make_context(
             name, [], parent=context, resilient_parsing=True, terminal_width=WIDTH
         )
-        parts += [f"## convkit {name}", _block(command.get_help(child))]
-    return "\n\n".join(parts)
+        yield f"{level}# {inner.command_path}"
+        yield from _help(child, inner, level + "#")
 
 
 def exit_codes() -> str:

@@ -24,7 +24,7 @@ def long_road(
         sample / "model.pt2",
         to="tflite-int8",
         calibration=sample / "calibration",
-        steering=Steering(via=("tf-saved",)),
+        steering=Steering(via=("onnx-tf", "tensorflow")),
         output_dir=tmp_path_factory.mktemp("long"),
     )
 

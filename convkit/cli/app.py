@@ -10,10 +10,21 @@ from typing import Any
 import click
 
 from convkit import __version__
+from convkit.cli.groups import Group
 from convkit.cli.terminal import Terminal
-from convkit.errors import ConvkitError, ExitCode, did_you_mean
+from convkit.errors import ConvkitError, ExitCode
 
-COMMANDS = ("convert", "plan", "sample", "inspect", "formats", "plugins", "doctor", "completion")
+COMMANDS = (
+    "convert",
+    "plan",
+    "sample",
+    "inspect",
+    "formats",
+    "plugins",
+    "env",
+    "doctor",
+    "completion",
+)
 
 EPILOG = """\b
 Exit codes: 0 done, 1 conversion failed, 2 usage, 3 nothing can make the path,
@@ -22,7 +33,7 @@ Exit codes: 0 done, 1 conversion failed, 2 usage, 3 nothing can make the path,
 """
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when it is named (all of them are cheap, for --help)."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -36,18 +47,6 @@ class LazyGroup(click.Group):
         command = import_module(f"convkit.cli.commands.{name}").command
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, context: click.Context, arguments: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with near misses for a name that does not exist."""
-        try:
-            return super().resolve_command(context, arguments)
-        except click.UsageError as error:
-            near = did_you_mean(arguments[0], COMMANDS, likeness=0.6, most=2)
-            if near and "Did you mean" not in error.message:
-                raise click.UsageError(f"{error.message} {near}", context) from error
-            raise
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

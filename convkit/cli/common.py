@@ -44,7 +44,13 @@ def with_reading(function: F) -> F:
             "shapes",
             metavar="NAME=1x3x224x224",
             multiple=True,
-            help="Shape of an input, for files that do not say; NAME=1x8:int64 gives a dtype.",
+            help="Shape of an input where the file leaves it open; NAME=1x8:int64 gives a dtype.",
+        ),
+        click.option(
+            "--dynamic",
+            metavar="NAME=0,2,3",
+            multiple=True,
+            help="Axes of an input that stay variable, for files that hold no shapes themselves.",
         ),
     ):
         function = option(function)
@@ -62,6 +68,13 @@ def with_steering(function: F) -> F:
             "--converter", "converters", multiple=True, metavar="NAME", help="Converter to use."
         ),
         click.option(
+            "--io-layout",
+            type=click.Choice(["source", "native"]),
+            default="source",
+            show_default=True,
+            help="Axes of inputs and outputs: as in MODEL, or as a converting tool leaves them.",
+        ),
+        click.option(
             "-O",
             "--option",
             "options",
@@ -74,11 +87,13 @@ def with_steering(function: F) -> F:
     return function
 
 
-def reading(trust: bool, factory: str, shapes: tuple[str, ...]) -> Any:
+def reading(
+    trust: bool, factory: str, shapes: tuple[str, ...], dynamic: tuple[str, ...] = ()
+) -> Any:
     """The `ReadOptions` of the flags.
 
     Raises:
-        UsageError: a shape that cannot be read.
+        UsageError: a shape or a list of axes that cannot be read.
     """
     from convkit.artifact import ReadOptions
 
@@ -95,7 +110,16 @@ def reading(trust: bool, factory: str, shapes: tuple[str, ...]) -> Any:
             ) from None
         if dtype:
             dtypes[name or "input"] = dtype
-    return ReadOptions(trust=trust, factory=factory, shapes=sizes, dtypes=dtypes)
+    axes: dict[str, tuple[int, ...]] = {}
+    for text in dynamic:
+        name, _, rest = text.rpartition("=")
+        try:
+            axes[name or "input"] = tuple(sorted({int(part) for part in rest.split(",")}))
+        except ValueError:
+            raise UsageError(
+                f"--dynamic {text} is no list of axes", hint="For example --dynamic images=0,2,3."
+            ) from None
+    return ReadOptions(trust=trust, factory=factory, shapes=sizes, dtypes=dtypes, dynamic=axes)
 
 
 def steering(
@@ -103,6 +127,7 @@ def steering(
     avoid: tuple[str, ...],
     converters: tuple[str, ...],
     options: tuple[str, ...],
+    io_layout: str = "source",
 ) -> Any:
     """The `Steering` of the flags.
 
@@ -117,4 +142,4 @@ def steering(
         if not equals:
             raise UsageError(f"-O {text} has no value", hint="For example -O opset=13.")
         pairs[name.strip()] = value.strip()
-    return Steering(via, avoid, converters, pairs)
+    return Steering(via, avoid, converters, pairs, io_layout)

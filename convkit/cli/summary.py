@@ -92,6 +92,8 @@ def _verification(terminal: Terminal, hop: HopRecord, found: Verification) -> No
         terminal.say(f"  {hop.target} per slice: " + "; ".join(parts))
     for problem in found.problems:
         terminal.warn(f"{hop.converter}: {problem}")
+    if found.divergence is not None:
+        terminal.warn(f"{hop.converter}: {found.divergence}")
 
 
 def _scoreboard(terminal: Terminal, board: Scoreboard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
 from convkit.engine.hops import HopResult, run_hop
-from convkit.engine.planner import require_path
+from convkit.engine.locate import locate
+from convkit.engine.planner import Banned, Beginning, beginning, require_path
+from convkit.engine.precheck import in_words, obstacles, remedy
 from convkit.engine.recipes import FULL, ladder
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.traits import describe, satisfies
@@ -19,12 +22,16 @@ from convkit.errors import (
     ConvkitError,
     EnvironmentBuildError,
     NumericError,
+    WorkerError,
 )
 from convkit.manifest import Attempt, Failure
 from convkit.plans import Path, Plan, Step
 from convkit.plugin.protocols import Converter
 from convkit.quant import QuantRecipe
 from convkit.verification import Verification, tolerance_of
+
+MAX_FAILURES = 3
+"""So often an edge may fail, each time on another road's artifact."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,9 @@ class Executor:
     reference: Found
     samples: Samples | None
     calibration: CalibrationData | None
-    replan: Callable[[State, dict[str, str]], Plan]
-    _banned: dict[str, str] = field(default_factory=dict)
+    replan: Callable[[State, Banned], Plan]
+    _edges: dict[str, str] = field(default_factory=dict)
+    _beginnings: dict[Beginning, str] = field(default_factory=dict)
 
     def reach(self, target: State) -> Outcome:
         """Make the target by the best path that works.
@@ -82,7 +90,7 @@ class Executor:
         failed: list[Failure] = []
         errors: list[ConvkitError] = []
         while True:
-            plan = self.replan(target, dict(self._banned))
+            plan = self.replan(target, Banned(dict(self._edges), dict(self._beginnings)))
             if not plan.paths and errors:
                 raise _summary(target, errors, failed)
             path = require_path(plan)
@@ -98,12 +106,22 @@ class Executor:
                     Failure(step.converter, str(step.target), type(error).__name__, error.message)
                 )
                 errors.append(error)
-                self._banned[step.converter] = f"failed in this run: {error.message}"
+                self._ban(path.steps[: len(hops) + 1], error)
                 if not self.session.settings.reroute:
                     raise _summary(target, errors, failed) from error
                 self.session.notice(
                     f"{step.converter} failed: {error.message}. Looking for another way.", "warning"
                 )
+
+    def _ban(self, steps: Sequence[Step], error: ConvkitError) -> None:
+        """Turn down what failed: the last step behind these others, and wherever it stands when it
+        fails again and again, or fails at a cost (it hung, or its environment cannot be had)."""
+        evidence = f"failed in this run: {error.message}"
+        self._beginnings[beginning(steps)] = evidence
+        name = steps[-1].converter
+        failures = sum(start[-1][0] == name for start in self._beginnings)
+        if failures >= MAX_FAILURES or isinstance(error, WorkerError | EnvironmentBuildError):
+            self._edges[name] = evidence
 
     def _hop(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
         """One hop, with the plugins that listen told of its beginning and end."""
@@ -123,6 +141,9 @@ class Executor:
         previous = before[-1].result.found if before else self.reference
         converter = session.registry.converters[step.converter]
         self._check_traits(converter, previous)
+        found = obstacles(session, converter, previous.artifact, step.options)
+        if found:
+            raise ConversionError(f"{converter.name} {in_words(found)}", hint=remedy(found))
         where = f" in {step.environment}" if step.environment else ""
         title = f"{step.source} -> {step.target} by {step.converter}{where}"
         with session.stage(title) as stage:
@@ -135,9 +156,12 @@ class Executor:
             wrong = hop.verification is not None and hop.verification.verdict == "wrong"
             stage.outcome = "failed" if wrong else stage.outcome
         if hop.verification is not None and wrong:
+            evidence = list(hop.verification.problems[:3])
+            if hop.verification.divergence is not None:
+                evidence.append(str(hop.verification.divergence))
             raise NumericError(
                 f"the result of {step.converter} does not compute what the original does: "
-                + "; ".join(hop.verification.problems[:3]),
+                + "; ".join(evidence),
                 hint=self._wrong_hint(hop),
             )
         return hop
@@ -145,7 +169,9 @@ class Executor:
     def _check_traits(self, converter: Converter, previous: Found) -> None:
         for requirement in converter.requires:
             value = previous.artifact.traits.get(requirement.trait)
-            if value is not None and not satisfies(value, requirement):
+            if requirement.soft or value is None:
+                continue
+            if not satisfies(value, requirement):
                 raise ConversionError(
                     f"{converter.name} requires {describe(requirement)}, "
                     f"the artifact has {requirement.trait} {value}"
@@ -175,7 +201,9 @@ class Executor:
                 against=str(previous.state),
                 stage=stage,
             )
-        return verdict, culprit
+        references = (self.reference,) if previous is self.reference else (self.reference, previous)
+        place = locate(self.session, references, found, self.samples, verdict.verdict, stage)
+        return dataclasses.replace(verdict, divergence=place), culprit
 
     def _quantize(
         self, step: Step, converter: Converter, previous: Found, stage: Stage

@@ -13,8 +13,10 @@ from typing import Any
 from convkit.artifact import Artifact
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
-from convkit.engine.digest import digest_file, digest_key, digest_path, size_of
-from convkit.engine.session import Found, Session, Stage
+from convkit.engine import layout
+from convkit.engine.companions import content_digest, places, whole_size
+from convkit.engine.digest import digest_file, digest_key
+from convkit.engine.session import Found, Session, Stage, traits_of
 from convkit.errors import ConversionError, InputError, PrecisionError
 from convkit.inspection import Inspection
 from convkit.plans import Step
@@ -22,6 +24,7 @@ from convkit.plugin.protocols import Converter
 from convkit.quant import QuantRecipe
 
 RESULT_STEM = "artifact"
+PERMUTED_FILE = "calibration.safetensors"
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,11 @@ def _convert(
     with session.store.scratch() as workdir:
         start = time.perf_counter()
         arguments = {
-            "artifact": encode(source),
+            "artifact": encode(layout.plain(source)),
             "output": str(output),
             "options": dict(step.options),
             "workdir": str(workdir),
-            "calibration": encode(calibration),
+            "calibration": encode(_in_its_axes(calibration, source, folder)),
             "recipe": encode(recipe),
             "seed": session.settings.seed,
             "threads": session.settings.threads,
@@ -130,20 +133,38 @@ def _convert(
     with _not_the_users_fault(converter):
         inspection = session.inspect(output, step.target.format, described.read, stage)
     _check_truth(step, inspection)
+    strange = {*inspection.companions} - {place.name for place in places(output, home)}
+    if strange:
+        raise ConversionError(
+            f"{converter.name} wrote {', '.join(sorted(strange))}, which no {home.title} file has",
+            hint="This is a fault of the plugin: its format declares the names of companions.",
+        )
+    (folder / PERMUTED_FILE).unlink(missing_ok=True)
     artifact = dataclasses.replace(
         described,
         path=Path(output.name),
-        digest=inspection.digest or digest_path(output),
-        size_bytes=size_of(output),
-        traits={**inspection.traits, **described.traits},
-        inputs=described.inputs or inspection.inputs,
-        outputs=described.outputs or inspection.outputs,
+        digest=inspection.digest or content_digest(output, inspection.companions),
+        size_bytes=whole_size(output, inspection.companions),
+        traits={**traits_of(inspection), **described.traits},
+        inputs=layout.chain(source.inputs, described.inputs or inspection.inputs, "inputs"),
+        outputs=layout.chain(source.outputs, described.outputs or inspection.outputs, "outputs"),
     )
     return {
         "artifact": encode(artifact),
         "inspection": encode(inspection),
         "seconds": seconds,
     }
+
+
+def _in_its_axes(
+    data: CalibrationData | None, source: Artifact, folder: Path
+) -> CalibrationData | None:
+    """Calibration samples in the axes of the artifact that is to be calibrated."""
+    if data is None or not layout.permuted(source.inputs):
+        return data
+    path = folder / PERMUTED_FILE
+    layout.permute_samples(data.path, source.inputs, path)
+    return dataclasses.replace(data, path=path)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from convkit.engine.traits import Infeasible, bind
 from convkit.environment import Environment
 from convkit.errors import NoPathError, UsageError
 from convkit.plans import Cost, OptionValue, Path, Plan, Rejection, Step
-from convkit.plugin.protocols import Converter
+from convkit.plugin.protocols import Converter, TraitRequirement
 from convkit.plugin.registry import Registry
 
 LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
@@ -26,6 +26,9 @@ LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
 
 MAX_CANDIDATES = 2000
 """Expanded paths looked at for one target; far above what a real graph needs."""
+
+FAR_CANDIDATES = 50_000
+"""The same where the user wants a certain road: it may be far down, and most are soon passed."""
 
 MIN_CANDIDATES = 64
 """Looked at even where the best paths are known already, for the sake of the rejections."""
@@ -41,6 +44,8 @@ class Wishes:
         converters: converters (or tools, `onnx-tf`) that it must use.
         options: `(converter, option)` to value.
         unfit: converters that cannot have an option as the user wants it, and why.
+        prepared: what the source is to be made first, where a preparation can, such as of fixed
+            shapes.
     """
 
     via: tuple[str, ...] = ()
@@ -48,6 +53,35 @@ class Wishes:
     converters: tuple[str, ...] = ()
     options: Mapping[tuple[str, str], OptionValue] = field(default_factory=dict)
     unfit: Mapping[str, str] = field(default_factory=dict)
+    prepared: tuple[TraitRequirement, ...] = ()
+
+
+Beginning = tuple[tuple[str, tuple[tuple[str, OptionValue], ...]], ...]
+"""The first steps of a path: converters with their options."""
+
+
+def beginning(steps: Sequence[Step]) -> Beginning:
+    """What tells a path's first steps from another's."""
+    return tuple((s.converter, tuple(sorted(s.options.items()))) for s in steps)
+
+
+@dataclass(frozen=True)
+class Banned:
+    """What failed, with the evidence.
+
+    Attributes:
+        edges: converters that are out whatever they are given.
+        beginnings: first steps of a path; the last of them failed on what the others made, and
+            may do better on what another road makes.
+    """
+
+    edges: Mapping[str, str] = field(default_factory=dict)
+    beginnings: Mapping[Beginning, str] = field(default_factory=dict)
+
+    def forbids(self, steps: Sequence[Step]) -> bool:
+        """Whether a path begins like one that failed."""
+        whole = beginning(steps)
+        return any(whole[: len(start)] == start for start in self.beginnings)
 
 
 class Planner:
@@ -71,14 +105,14 @@ class Planner:
         *,
         traits: Mapping[str, Trait] | None = None,
         wishes: Wishes | None = None,
-        banned: Mapping[str, str] | None = None,
+        banned: Banned | None = None,
         limit: int = 5,
     ) -> Plan:
         """Rank the best `limit` paths from source to target.
 
         Args:
             traits: of the source artifact, where it has been inspected.
-            banned: converters that failed earlier in this run, with the evidence.
+            banned: what failed earlier in this run.
 
         Returns:
             A plan whose `paths` may be empty; see `require_path`.
@@ -96,9 +130,12 @@ class Planner:
         def reject(subject: str, reason: str, remedy: str = "") -> None:
             rejections.setdefault((subject, reason), Rejection(subject, reason, remedy))
 
-        usable = [e for e in self._registry.converters.values() if e.name not in (banned or {})]
-        for name, evidence in (banned or {}).items():
+        banned = banned or Banned()
+        usable = [e for e in self._registry.converters.values() if e.name not in banned.edges]
+        for name, evidence in banned.edges.items():
             reject(name, evidence)
+        for start, evidence in banned.beginnings.items():
+            reject(start[-1][0], evidence)
         usable = [e for e in usable if self._admit(e, wishes, reject)]
         preparations = [e for e in usable if e.source == e.target]
         arcs: dict[tuple[State, State], list[Converter]] = {}
@@ -107,16 +144,24 @@ class Planner:
                 arcs.setdefault((edge.source, edge.target), []).append(edge)
         paths: list[Path] = []
         candidates = _candidates(source, target, arcs)
-        for number, (bound, edges) in enumerate(itertools.islice(candidates, MAX_CANDIDATES)):
+        most = FAR_CANDIDATES if wishes.via or wishes.converters else MAX_CANDIDATES
+        for number, (bound, edges) in enumerate(itertools.islice(candidates, most)):
             if number >= MIN_CANDIDATES and _settled(paths, limit, bound):
                 break
             missing = _missing_wish(edges, wishes)
             if missing:
                 continue
-            try:
-                steps = bind(edges, traits or {}, preparations, wishes.options)
-            except Infeasible as fault:
-                reject(fault.subject, fault.reason, fault.remedy)
+            steps = None
+            for helpers in (preparations, ()):  # what they prepared may be what failed
+                try:
+                    steps = bind(edges, traits or {}, helpers, wishes.options, wishes.prepared)
+                except Infeasible as fault:
+                    reject(fault.subject, fault.reason, fault.remedy)
+                    break
+                if not banned.forbids(steps):
+                    break
+                steps = None
+            if steps is None:
                 continue
             paths.append(Path(steps, self._cost(steps)))
         paths.sort(key=lambda path: path.cost)

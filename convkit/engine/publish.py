@@ -7,20 +7,23 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, Format, State
 from convkit.codec import encode
-from convkit.engine.digest import digest_path
+from convkit.engine.companions import content_digest, places, present
 from convkit.engine.store import no_space
 from convkit.errors import PublishError, UsageError
 from convkit.manifest import Manifest, manifest_path
 
 CONTENT_KEY = "content"
 """In a manifest file: digest of the plain bytes, by which convkit knows its own outputs again."""
+
+Rename = Callable[[Path, Mapping[str, str]], None]
+"""Lets a file refer to its companions by other names; see `Renamer.rename`."""
 
 
 def output_path(folder: Path, stem: str, state: State, home: Format) -> Path:
@@ -30,7 +33,7 @@ def output_path(folder: Path, stem: str, state: State, home: Format) -> Path:
     return folder / f"{stem}{precision}{suffix}"
 
 
-def check_writable(path: Path, source: Path, overwrite: bool) -> None:
+def check_writable(path: Path, source: Path, overwrite: bool, home: Format) -> None:
     """Refuse before any work what would fail, or destroy something, at the end of it.
 
     Raises:
@@ -51,37 +54,49 @@ def check_writable(path: Path, source: Path, overwrite: bool) -> None:
         raise PublishError(
             f"{folder} cannot be written to: {error.strerror}", hint="Choose another -o."
         ) from error
-    if path.exists() and path.resolve() == source.resolve():
+    there_already = [p for p in (path, *places(path, home)) if p.exists()]
+    if any(p.resolve() == source.resolve() for p in there_already):
         raise UsageError(
             f"the output {path} would replace the model itself", hint="Choose another -o."
         )
-    if path.exists() and not overwrite and not _is_ours(path):
+    if there_already and not overwrite and not _is_ours(path, home):
         raise UsageError(
-            f"{path} exists and is not an unchanged output of convkit",
+            f"{there_already[0]} exists and is not an unchanged output of convkit",
             hint="--overwrite replaces it; -o chooses another folder.",
         )
 
 
-def publish(artifact: Artifact, manifest: Manifest, path: Path) -> None:
-    """Copy the artifact beside its place and rename it in; then its manifest likewise.
+def publish(
+    artifact: Artifact, manifest: Manifest, path: Path, home: Format, rename: Rename | None = None
+) -> None:
+    """Copy the artifact and its companions beside their places and rename them in; then the
+    manifest likewise. Companions of an older output that has more of them disappear.
+
+    Args:
+        rename: where files of the format name their companions inside.
 
     Raises:
         PublishError: no space or no permission; nothing half-written is left.
     """
     note = manifest_path(path)
-    places = {extra: path.with_name(extra.name) for extra in _side_files(artifact.path)}
-    places[artifact.path] = path
+    pairs = zip(places(artifact.path, home), places(path, home), strict=True)
+    companions = {source: place for source, place in pairs if source.exists()}
     staged: dict[Path, Path] = {}
     with _errors(path), _gone_afterwards(staged):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for source, place in places.items():
+        for source, place in {**companions, artifact.path: path}.items():
             staged[place] = _temporary(place)
             _copy(source, staged[place])
-        document = {CONTENT_KEY: digest_path(staged[path]), **encode(manifest)}
+        if companions and rename is not None:
+            rename(staged[path], {s.name: place.name for s, place in companions.items()})
+        content = content_digest(staged[path], [staged[p].name for p in companions.values()])
+        document = {CONTENT_KEY: content, **encode(manifest)}
         staged[note] = _temporary(note)
         staged[note].write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         for place, temporary in staged.items():  # all is written: now it may appear
             _swap(temporary, place)
+        for place in {*places(path, home)} - {*companions.values()}:
+            place.unlink(missing_ok=True)
 
 
 def publish_file(source: Path, path: Path) -> None:
@@ -95,13 +110,6 @@ def publish_file(source: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _copy(source, staged[path])
         _swap(staged[path], path)
-
-
-def _side_files(path: Path) -> list[Path]:
-    """Files that belong to a single-file artifact, such as external data."""
-    if path.is_dir():
-        return []
-    return [p for p in path.parent.iterdir() if p.name.startswith(path.name + ".")]
 
 
 @contextmanager
@@ -150,13 +158,14 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Path, home: Format) -> bool:
     try:
         document: dict[str, Any] = json.loads(manifest_path(path).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    known = document.get(CONTENT_KEY)
-    return known == digest_path(path)
+    if not path.exists():
+        return False
+    return bool(document.get(CONTENT_KEY) == content_digest(path, present(path, home)))
 
 
 @contextmanager

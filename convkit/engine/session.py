@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import convkit
 from convkit import __version__
-from convkit.artifact import Artifact, State
+from convkit.artifact import PARAMETER_BYTES, Artifact, State, Trait
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_files
@@ -29,7 +29,7 @@ from convkit.errors import NoPathError
 from convkit.events import Event, Listener, Notice, StageFinished, StageProgress, StageStarted
 from convkit.inspection import Inspection
 from convkit.plugin.manager import PluginManager, load_target
-from convkit.plugin.protocols import Runner
+from convkit.plugin.protocols import Renamer, Runner
 from convkit.plugin.registry import Registry
 
 
@@ -127,12 +127,30 @@ class Session:
         found: Inspection = decode(Inspection, answer)
         return found
 
+    def renamer(self, format_id: str) -> Callable[[Path, Mapping[str, str]], None] | None:
+        """How a file of the format is told that its companions have other names now; None where
+        it finds them by its own name."""
+        inspector = self.registry.inspector(format_id)
+        if not isinstance(inspector, Renamer):
+            return None
+
+        def rename(path: Path, names: Mapping[str, str]) -> None:
+            arguments = {"path": str(path), "names": dict(names)}
+            self.ask("rename", "inspectors", inspector.name, arguments)
+
+        return rename
+
     def runner(self, format_id: str) -> Runner | None:
         """The runner of a format, or None where there is none or its runtime is not installed."""
-        found = self.registry.runner(format_id)
-        if found is None or unmet_requirement(found.requirements, self.environment):
-            return None
-        return found
+        return next(iter(self.runners(format_id)), None)
+
+    def runners(self, format_id: str) -> tuple[Runner, ...]:
+        """The runners of a format that can be used here, the usual one first."""
+        return tuple(
+            runner
+            for runner in self.registry.runners_of(format_id)
+            if not unmet_requirement(runner.requirements, self.environment)
+        )
 
     def implementation_key(self, kind: str, name: str, requirements: tuple[str, ...]) -> Any:
         """What identifies an implementation's behaviour: code and versions."""
@@ -178,6 +196,14 @@ class Found:
         return self.artifact.state
 
 
+def traits_of(inspection: Inspection) -> dict[str, Trait]:
+    """An artifact's traits, the size of its parameters among them."""
+    traits = dict(inspection.traits)
+    if inspection.parameter_bytes:
+        traits.setdefault(PARAMETER_BYTES, sum(inspection.parameter_bytes.values()))
+    return traits
+
+
 @dataclass(frozen=True)
 class Samples:
     """Inputs that a verification runs on: a safetensors file as `CalibrationData` describes."""
@@ -194,11 +220,18 @@ class Samples:
 
 
 _JUDGES = (
+    "alignment.py",
     "arrays.py",
+    "nodes.py",
     "numerics.py",
     "samples.py",
+    "sketches.py",
+    "traces.py",
     "verification.py",
+    "engine/batches.py",
     "engine/hops.py",
+    "engine/layout.py",
+    "engine/locate.py",
     "engine/verify.py",
     "engine/worker_ops.py",
 )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from convkit.artifact import Artifact, Detection, Format, ReadOptions
 from convkit.codec import decode, encode
-from convkit.engine.digest import digest_key, digest_path, size_of
-from convkit.engine.session import Found, Session
+from convkit.engine.companions import content_digest, whole_size
+from convkit.engine.digest import digest_key, digest_path
+from convkit.engine.session import Found, Session, traits_of
 from convkit.errors import InputError, UsageError, did_you_mean
 from convkit.inspection import Inspection
 from convkit.plugin.manager import PluginManager
 
 HEAD_BYTES = 4096
+UNNAMED = "input"
+"""The name that a shape without one stands under."""
 SURE = 0.9
 """A detection from here on rests on the content, not on the suffix."""
 
@@ -92,8 +96,9 @@ def load(session: Session, path: Path, format_id: str, read: ReadOptions) -> Fou
     plain = digest_path(path)
     key = digest_key(
         {
-            "kind": "source",
+            "kind": "model",
             "file": plain,
+            "name": path.name,  # it may say what the content leaves open, such as a scale
             "read": encode(read),
             "inspector": session.implementation_key(
                 "inspectors", inspector.name, inspector.requirements
@@ -101,22 +106,62 @@ def load(session: Session, path: Path, format_id: str, read: ReadOptions) -> Fou
         }
     )
     document = session.store.read(key)
+    if document is not None and document["companions"] != _digests(path, document["companions"]):
+        session.store.forget(key)  # the file is the same, but the weights beside it are others
+        document = None
     if document is None:
         with session.stage(f"reading {path.name}") as stage:
-            document = encode(session.inspect(path, format_id, read, stage))
+            seen = session.inspect(path, format_id, read, stage)
+        document = {"inspection": encode(seen), "companions": _digests(path, seen.companions)}
         session.store.remember(key, document)
-    inspection: Inspection = decode(Inspection, document)
+    inspection: Inspection = decode(Inspection, document["inspection"])
+    read = _check_shapes(read, inspection)
     artifact = Artifact(
         path=path.resolve(),
         state=inspection.state,
         inputs=inspection.inputs,
         outputs=inspection.outputs,
-        digest=inspection.digest or plain,
-        size_bytes=size_of(path),
-        traits=inspection.traits,
+        digest=inspection.digest or content_digest(path, inspection.companions),
+        size_bytes=whole_size(path, inspection.companions),
+        traits=traits_of(inspection),
         read=read,
     )
     return Found(artifact, inspection)
+
+
+def _digests(path: Path, companions: Iterable[str]) -> dict[str, str]:
+    """Companion to digest; none for one that is missing."""
+    files = {name: path.parent / name for name in companions}
+    return {name: digest_path(file) for name, file in files.items() if file.exists()}
+
+
+def _check_shapes(read: ReadOptions, inspection: Inspection) -> ReadOptions:
+    """Hold the shapes that the user gave against the inputs that the file has.
+
+    Raises:
+        UsageError: no such input, or the file fixes another size.
+    """
+    inputs = {spec.name: spec for spec in inspection.inputs}
+    shapes = dict(read.shapes)
+    if UNNAMED in shapes and UNNAMED not in inputs and len(inputs) == 1:
+        shapes[next(iter(inputs))] = shapes.pop(UNNAMED)
+    for name in (*shapes, *read.dynamic):
+        if name not in inputs:
+            hint = did_you_mean(name, list(inputs)) or f"Inputs: {', '.join(inputs)}."
+            raise UsageError(f"the model has no input called {name!r}", hint=hint)
+    for name, shape in shapes.items():
+        own = inputs[name].shape
+        clash = len(own) != len(shape) or any(
+            isinstance(a, int) and a > 0 and a != b for a, b in zip(own, shape, strict=True)
+        )
+        if clash:
+            raise UsageError(
+                f"{name} is {'x'.join(str(d) for d in own)} in the file, "
+                f"not {'x'.join(map(str, shape))}",
+                hint="--shape fixes axes that the file leaves open; export the model anew for "
+                "another size.",
+            )
+    return dataclasses.replace(read, shapes=shapes)
 
 
 def _near(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convkit.artifact import State, Trait
+from convkit.artifact import PARAMETER_BYTES, State, Trait
 from convkit.plans import OptionValue, Step
 from convkit.plugin.protocols import Converter, Option, TraitProvision, TraitRequirement
 
@@ -61,6 +61,7 @@ def bind(
     traits: Mapping[str, Trait],
     preparations: Sequence[Converter],
     chosen: Mapping[tuple[str, str], OptionValue],
+    wished: Sequence[TraitRequirement] = (),
 ) -> tuple[Step, ...]:
     """Walk the edges backwards, set options so that every requirement is met, and insert the
     preparations (same-state edges) that meet what no edge provides.
@@ -69,6 +70,8 @@ def bind(
         traits: those of the source artifact; an absent one is unknown.
         preparations: all same-state edges that may be used.
         chosen: `(converter, option)` to a value that the user insists on.
+        wished: what the user wants of the source before anything else; met where a preparation
+            can, else left to the edges.
 
     Raises:
         Infeasible: naming the edge whose requirement cannot be met.
@@ -79,11 +82,16 @@ def bind(
         current = _Bound(edge, _defaults(edge, chosen))
         wishes, inserted = _settle(current, wishes, preparations, chosen)
         result = [current, *inserted, *result]
-        if edge.source.format != edge.target.format:
-            wishes = []
+        wishes = [w for w in wishes if _survives(w, edge)]
         wishes = [*wishes, *(Wish(r, edge.name) for r in edge.requires)]
     state = edges[0].source
-    result = [*_settle_source(wishes, traits, preparations, chosen, state), *result]
+    first = _prepare(wished, traits, preparations, chosen, state)
+    ready = {
+        **traits,
+        **{p.trait: p.value for b in first for p in b.edge.provides if p.value is not None},
+    }
+    rest = _settle_source(wishes, ready, preparations, chosen, state)
+    result = [*first, *rest, *result]
     return tuple(
         Step(
             converter=item.edge.name,
@@ -95,6 +103,14 @@ def bind(
         )
         for item in result
     )
+
+
+def _survives(wish: Wish, edge: Converter) -> bool:
+    """Whether a wish of a later edge concerns what comes before this one, too. A change of format
+    settles all but the size; a change of precision settles the size."""
+    if wish.requirement.trait == PARAMETER_BYTES:
+        return edge.source.precision == edge.target.precision
+    return edge.source.format == edge.target.format
 
 
 def _settle(
@@ -124,6 +140,25 @@ def _settle(
     return open_wishes, inserted
 
 
+def _prepare(
+    wished: Sequence[TraitRequirement],
+    traits: Mapping[str, Trait],
+    preparations: Sequence[Converter],
+    chosen: Mapping[tuple[str, str], OptionValue],
+    state: State,
+) -> list[_Bound]:
+    """The preparations of the source that the user's wishes call for."""
+    found = []
+    for requirement in wished:
+        value = traits.get(requirement.trait)
+        if value is None or satisfies(value, requirement):
+            continue
+        helper = _preparation(Wish(requirement, ""), state, preparations)
+        if helper is not None:
+            found.append(_Bound(helper, _defaults(helper, chosen)))
+    return found
+
+
 def _settle_source(
     wishes: list[Wish],
     traits: Mapping[str, Trait],
@@ -140,13 +175,22 @@ def _settle_source(
         if helper is not None and _startable(helper, traits, name):
             if all(item.edge is not helper for item in inserted):
                 inserted.append(_Bound(helper, _defaults(helper, chosen)))
-        elif name in traits:
-            raise Infeasible(
-                wish.edge,
-                f"requires {describe(wish.requirement)}; this model has {name} {traits[name]}",
-                f"give a model with {describe(wish.requirement)}",
-            )
+        elif name in traits and not wish.requirement.soft:
+            raise _unmet(wish, traits[name])
     return inserted
+
+
+def _unmet(wish: Wish, value: Trait) -> Infeasible:
+    need = describe(wish.requirement)
+    if wish.requirement.trait == PARAMETER_BYTES:
+        return Infeasible(
+            wish.edge,
+            f"its container holds {int(wish.requirement.maximum or 0) / 1e9:.2f} GB at most; "
+            f"the parameters of this model take {int(value) / 1e9:.2f} GB",
+            "another road, or a smaller precision before it",
+        )
+    reason = f"requires {need}; this model has {wish.requirement.trait} {value}"
+    return Infeasible(wish.edge, reason, f"give a model with {need}")
 
 
 def _startable(helper: Converter, traits: Mapping[str, Trait], wished: str) -> bool:

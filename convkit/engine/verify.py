@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from convkit.artifact import Artifact
-from convkit.calibration import sample_key
+from convkit.artifact import Artifact, TensorSpec
+from convkit.calibration import carried_type, sample_key
 from convkit.codec import encode
+from convkit.engine import batches
 from convkit.engine.digest import digest_key
 from convkit.engine.session import Samples, Session, Stage
+from convkit.errors import ConversionError, UsageError
+from convkit.plugin.protocols import Runner
 from convkit.verification import SliceAgreement, Verdict, Verification, tolerance_of
 
 OUTPUTS_FILE = "outputs.safetensors"
-RANDOM_SAMPLES = 4
+RANDOM_SAMPLES = (2, 4)
+"""At least so many random inputs, to tell what is constant; at most so many."""
+RANDOM_VALUES = 500_000
+"""Inputs as large as this together are evidence enough: an image of 640 pixels a side holds
+more, and running it costs as much as some conversions."""
 UNKNOWN_DIMENSION = 1
+LIKELY_SIZES = (64, 16, 224, 320, 8, 1)
+"""Sizes of open axes, likely ones first: an image's sides that strides divide, a sentence."""
 FAINT = 0.05
 """Scores below it are no detection by any usual threshold."""
+LOST = 20.0
+"""In dB: a float result whose error is a tenth of what varies between samples has lost it."""
 INTEGER_CEILING = 8
 """Random integer inputs stay below it: any embedding has that many rows."""
 
@@ -28,8 +41,33 @@ def outputs_of(
 ) -> Path | None:
     """Run an artifact on samples; the outputs' file, or None where no runner exists."""
     runner = session.runner(artifact.state.format)
-    if runner is None:
-        return None
+    return None if runner is None else _run(session, runner, artifact, samples, stage)
+
+
+def _outputs_of_original(
+    session: Session, artifact: Artifact, samples: Samples, stage: Stage | None
+) -> Path | None:
+    """The same, by whichever runner of the format can: a result has to run where it is going to,
+    an original only has to show what it computes.
+
+    Raises:
+        ConversionError: what the usual runner said, when none can.
+    """
+    errors: list[ConversionError] = []
+    for runner in session.runners(artifact.state.format):
+        try:
+            return _run(session, runner, artifact, samples, stage)
+        except ConversionError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return None
+
+
+def _run(
+    session: Session, runner: Runner, artifact: Artifact, samples: Samples, stage: Stage | None
+) -> Path:
+    """Run an artifact on samples, once."""
     key = digest_key(
         {
             "kind": "outputs",
@@ -84,14 +122,22 @@ def verify(
 
     def make(_: Path) -> Any:
         start = time.perf_counter()
-        left = outputs_of(session, reference, samples, stage)
+        try:
+            left = _outputs_of_original(session, reference, samples, stage)
+        except ConversionError as error:  # not for the hop to answer for
+            problem = f"the {against} cannot be run: {error.message}"
+            return encode(Verification("unproven", against, problems=(problem,)))
         right = outputs_of(session, candidate, samples, stage)
         if left is None or right is None:
             missing = reference if left is None else candidate
             problem = f"no installed runner executes {missing.state.format} files"
             return encode(Verification("unproven", against, problems=(problem,)))
         slices, problems = _compare(reference, candidate, left, right)
+        more, further, note = _in_a_batch(session, reference, candidate, samples, stage)
+        slices, problems = (*slices, *more), [*problems, *further]
         verdict, judged = _judge(slices, problems, candidate)
+        if note:
+            verdict, judged = ("degraded" if verdict == "ok" else verdict), (*judged, note)
         return encode(
             Verification(
                 verdict=verdict,
@@ -110,23 +156,90 @@ def verify(
     return found
 
 
+def _in_a_batch(
+    session: Session,
+    reference: Artifact,
+    candidate: Artifact,
+    samples: Samples,
+    stage: Stage | None,
+) -> tuple[tuple[SliceAgreement, ...], list[str], str]:
+    """Slices and problems of two samples in one batch, where the batch axis is open; and a note if
+    the candidate refuses them: that is loud, where wrong numbers would be silent."""
+    both = batches.pair(session, reference, candidate, samples)
+    if both is None:
+        return (), [], ""
+    try:
+        left = _outputs_of_original(session, reference, both, stage)
+    except ConversionError:  # the original does not take it either
+        return (), [], ""
+    try:
+        right = outputs_of(session, candidate, both, stage)
+    except ConversionError as error:
+        return (), [], f"its batch axis is open, but a batch of 2 cannot be run: {error.message}"
+    if left is None or right is None:
+        return (), [], ""
+    slices, problems = _compare(reference, candidate, left, right)
+    named = tuple(dataclasses.replace(s, output=f"{s.output} in a batch") for s in slices)
+    return named, [f"in a batch: {problem}" for problem in problems], ""
+
+
 def random_samples(session: Session, artifact: Artifact) -> Samples:
-    """Seeded inputs made from the tensor specs, for models that came without data."""
-    seed = session.settings.seed
+    """Seeded inputs made from the tensor specs, for models that came without data. Where axes are
+    open, sizes are tried until the original runs.
+
+    Raises:
+        UsageError: it runs with none of them.
+    """
+    if all(_is_known(d) for spec in artifact.inputs for d in _shape(spec, artifact)):
+        return _random_samples(session, artifact, UNKNOWN_DIMENSION)
+    refusal = ""
+    for size in LIKELY_SIZES:
+        samples = _random_samples(session, artifact, size)
+        try:
+            _outputs_of_original(session, artifact, samples, None)
+        except ConversionError as error:
+            refusal = error.message
+            continue
+        session.notice(f"open axes are taken as {size} for verification; --shape says otherwise")
+        return samples
+    raise UsageError(
+        f"the sizes of open axes cannot be guessed: {refusal}",
+        hint="Say them: --shape NAME=1x3x320x320, once for each input, or give --calibration.",
+    )
+
+
+def _random_samples(session: Session, artifact: Artifact, size: int) -> Samples:
+    seed, count = session.settings.seed, _random_count(artifact, size)
     key = digest_key(
-        {"kind": "random", "inputs": encode(artifact.inputs), "seed": seed, "n": RANDOM_SAMPLES}
+        {
+            "kind": "random",
+            "inputs": encode(artifact.inputs),
+            "shapes": encode(artifact.read.shapes),
+            "size": size,
+            "seed": seed,
+            "n": count,
+        }
     )
 
     def make(folder: Path) -> Any:
-        write_random(artifact, folder / OUTPUTS_FILE, RANDOM_SAMPLES, seed)
+        write_random(artifact, folder / OUTPUTS_FILE, count, seed, size)
         return {}
 
     folder, _, _ = session.store.produce(key, make)
-    return Samples(folder / OUTPUTS_FILE, key, RANDOM_SAMPLES, synthetic=True)
+    return Samples(folder / OUTPUTS_FILE, key, count, synthetic=True)
 
 
-def write_random(artifact: Artifact, path: Path, count: int, seed: int) -> None:
-    """Write `count` random samples: floats uniform in 0..1, small integers, fair booleans."""
+def _random_count(artifact: Artifact, size: int) -> int:
+    values = sum(math.prod(_sizes(spec, artifact, size)) for spec in artifact.inputs)
+    least, most = RANDOM_SAMPLES
+    return max(least, min(most, RANDOM_VALUES // max(1, values)))
+
+
+def write_random(
+    artifact: Artifact, path: Path, count: int, seed: int, size: int = UNKNOWN_DIMENSION
+) -> None:
+    """Write `count` random samples: floats uniform in 0..1, small integers, fair booleans. Open
+    axes are as `--shape` says, else the first one 1 and the others `size`."""
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -134,8 +247,8 @@ def write_random(artifact: Artifact, path: Path, count: int, seed: int) -> None:
     arrays: dict[str, Any] = {}
     for sample in range(count):
         for index, spec in enumerate(artifact.inputs):
-            shape = [d if isinstance(d, int) and d > 0 else UNKNOWN_DIMENSION for d in spec.shape]
-            kind = np.dtype(spec.dtype)
+            shape = _sizes(spec, artifact, size)
+            kind = np.dtype(carried_type(spec.dtype))
             values: Any
             if kind == np.bool_:
                 values = rng.integers(0, 2, shape).astype(np.bool_)
@@ -146,6 +259,21 @@ def write_random(artifact: Artifact, path: Path, count: int, seed: int) -> None:
                 values = rng.random(shape).astype(target)
             arrays[sample_key(sample, index)] = values
     save_file(arrays, path)
+
+
+def _shape(spec: TensorSpec, artifact: Artifact) -> Sequence[int | str | None]:
+    return artifact.read.shapes.get(spec.name, spec.shape)
+
+
+def _sizes(spec: TensorSpec, artifact: Artifact, size: int) -> list[int]:
+    return [
+        int(d) if _is_known(d) else size if axis else UNKNOWN_DIMENSION
+        for axis, d in enumerate(_shape(spec, artifact))
+    ]
+
+
+def _is_known(size: int | str | None) -> TypeGuard[int]:
+    return isinstance(size, int) and size > 0
 
 
 def load_outputs(path: Path, count: int) -> list[list[Any]]:
@@ -164,8 +292,9 @@ def _compare(
 
     count = _count(left)
     ours, theirs = load_outputs(left, count), load_outputs(right, count)
-    if len(ours) != len(theirs):
-        return (), [f"the original has {len(ours)} outputs, the result {len(theirs)}"]
+    if not len(reference.outputs) == len(ours) == len(theirs):
+        counts = f"{len(ours)} of {len(reference.outputs)} outputs, the result {len(theirs)}"
+        return (), [f"the original gave {counts}"]
     slices: list[SliceAgreement] = []
     problems: list[str] = []
     for spec, a, b in zip(reference.outputs, ours, theirs, strict=True):
@@ -210,6 +339,16 @@ def _judge(
             wrong.append(f"{name}: all values are the same, the original's vary")
         elif item.sqnr_db < tolerance.floor:
             wrong.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, at least {tolerance.floor:g} needed")
+        elif candidate.state.precision == "fp32" and item.faintest_db < tolerance.floor:
+            wrong.append(
+                f"{name}: SQNR {item.faintest_db:.1f} dB in one sample, "
+                f"at least {tolerance.floor:g} needed"
+            )
+        elif candidate.state.precision == "fp32" and item.varying_db < LOST:
+            wrong.append(
+                f"{name}: SQNR {item.varying_db:.1f} dB in what varies between samples, at least "
+                f"{LOST:g} needed; the rest of this output is constant"
+            )
         elif item.sqnr_db < tolerance.target:
             weak.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, {tolerance.target:g} is usual")
     constant = [s.output for s in slices if s.constant]

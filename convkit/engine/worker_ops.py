@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, ReadOptions
-from convkit.calibration import CalibrationData, sample_key
+from convkit.calibration import CalibrationData, carried, sample_key
 from convkit.codec import decode, encode
+from convkit.engine.layout import to_artifact, to_original
 from convkit.errors import PluginError
 from convkit.plugin.protocols import HopContext
 from convkit.quant import QuantRecipe
@@ -37,11 +39,23 @@ def op_convert(arguments: Mapping[str, Any], progress: Progress) -> Any:
         return encode(converter.convert(artifact, output, arguments["options"], context))
 
 
+def op_check(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """What in an artifact an edge cannot convert."""
+    converter = _implementation(arguments)
+    found = converter.check(decode(Artifact, arguments["artifact"]), arguments["options"])
+    return encode(tuple(found))
+
+
 def op_inspect(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Read a file and say what it is."""
     inspector = _implementation(arguments)
     read = decode(ReadOptions, arguments["read"])
     return encode(inspector.inspect(Path(arguments["path"]), read))
+
+
+def op_rename(arguments: Mapping[str, Any], progress: Progress) -> None:
+    """Let a file refer to its companions by other names."""
+    _implementation(arguments).rename(Path(arguments["path"]), arguments["names"])
 
 
 def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
@@ -55,15 +69,36 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
     limit = arguments["limit"]
     for number, sample in enumerate(_samples(Path(arguments["inputs"]), limit)):
         cast = [
-            _cast(value, spec.dtype) for value, spec in zip(sample, artifact.inputs, strict=True)
+            _cast(to_artifact(value, spec), spec.dtype)
+            for value, spec in zip(sample, artifact.inputs, strict=True)
         ]
         start = time.perf_counter()
         outputs = session.run(cast)
         seconds += time.perf_counter() - start
+        if len(outputs) == len(artifact.outputs):  # else the verification says so
+            pairs = zip(outputs, artifact.outputs, strict=True)
+            outputs = [to_original(value, spec) for value, spec in pairs]
         writer.add(number, outputs)
         progress(f"sample {number + 1}", None)
     writer.save(Path(arguments["output"]))
     return {"samples": writer.count, "seconds": seconds}
+
+
+def op_trace(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Trace an artifact on one sample into a folder; answers the number of tensors."""
+    from convkit import traces
+
+    artifact = decode(Artifact, arguments["artifact"])
+    number, only = arguments["sample"], arguments["only"]
+    sample = next(islice(_samples(Path(arguments["inputs"]), None), number, None))
+    cast = [
+        _cast(to_artifact(value, spec), spec.dtype)
+        for value, spec in zip(sample, artifact.inputs, strict=True)
+    ]
+    tensors = _implementation(arguments).trace(artifact, cast, arguments["threads"])
+    folder, budget = Path(arguments["folder"]), arguments["budget"]
+    shown = chain(traces.inputs_of(artifact, cast), tensors)
+    return {"count": traces.write(shown, folder, budget, only and frozenset(only))}
 
 
 def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
@@ -160,7 +195,16 @@ def _samples(path: Path, limit: int | None) -> Iterator[Sequence[Any]]:
 
 def _cast(value: Any, dtype: str) -> Any:
     """Cast where the file's own input type is another than the original's (int64 to int32)."""
-    return value if str(value.dtype) == dtype else value.astype(dtype)
+    if str(value.dtype) == dtype:
+        return value
+    import numpy as np
+
+    try:
+        return value.astype(np.dtype(dtype))
+    except TypeError:  # a type that numpy does not know by itself, such as bfloat16
+        import ml_dtypes
+
+        return value.astype(getattr(ml_dtypes, dtype))
 
 
 class _SampleWriter:
@@ -174,7 +218,7 @@ class _SampleWriter:
         import numpy as np
 
         for index, array in enumerate(arrays):
-            self._arrays[sample_key(number, index)] = np.ascontiguousarray(array)
+            self._arrays[sample_key(number, index)] = np.ascontiguousarray(carried(array))
         self.count += 1
 
     def save(self, path: Path) -> None:

@@ -42,6 +42,10 @@ class Workers:
             worker.kill()
         self._workers.clear()
 
+    def ready(self, isolated: IsolatedEnvironment | None) -> bool:
+        """Whether an environment is there, so that asking builds nothing."""
+        return isolated is None or self._builder.built(isolated)
+
     def request(
         self,
         op: str,

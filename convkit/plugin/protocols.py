@@ -43,12 +43,17 @@ class TraitRequirement:
 
     An artifact that does not carry the trait is given the benefit of the doubt at planning time
     only if nothing upstream can provide it.
+
+    Attributes:
+        soft: what another edge makes must meet it, but an original that does not is given a try;
+            the edge's `check` then has the last word.
     """
 
     trait: str
     one_of: tuple[Trait, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+    soft: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,21 @@ class TraitProvision:
     trait: str
     value: Trait | None = None
     option: str = ""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something in a model that an edge cannot convert.
+
+    Attributes:
+        what: the operator or the property, such as `Erf` or `a recurrent state`.
+        layers: names of the layers that hold it, as the source's inspector reports them.
+        remedy: what the user could do; empty where nothing is known.
+    """
+
+    what: str
+    layers: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +171,12 @@ class Converter(Implementation, Protocol):
         """Name of the converter that makes the float artifact in the *target* format whose layer
         names the recipe refers to; empty where the source itself is that."""
 
+    def check(self, artifact: Artifact, options: Mapping[str, OptionValue]) -> Sequence[Obstacle]:
+        """What in this artifact the edge cannot convert, found without converting: from the tool's
+        own table of operators, in seconds at most. Empty where nothing is known against it. Runs
+        in the edge's own environment, before any hop of the path where the artifact is the
+        original model."""
+
     def convert(
         self,
         artifact: Artifact,
@@ -190,6 +216,10 @@ class ConverterBase:
     takes_recipe: bool = False
     float_twin: str = ""
 
+    def check(self, artifact: Artifact, options: Mapping[str, OptionValue]) -> Sequence[Obstacle]:
+        """Nothing is known against any artifact."""
+        return ()
+
 
 class Session(Protocol):
     """An opened model."""
@@ -216,6 +246,41 @@ class Runner(Implementation, Protocol):
         """
 
 
+@dataclass(frozen=True)
+class TracedTensor:
+    """The value of one intermediate tensor.
+
+    Attributes:
+        layer: name of the layer that wrote it, as the format's inspector reports it.
+        op_type: the format's own operator name.
+        scope: the module path in the original source where known, else empty.
+        value: a float32 numpy array (dequantized where the file computes in integers).
+        tensor: the tensor's own name in the file.
+    """
+
+    layer: str
+    op_type: str
+    scope: str
+    value: Any
+    tensor: str = ""
+
+
+@runtime_checkable
+class Tracer(Runner, Protocol):
+    """A runner that can also show what happens inside: a diverging layer is found with it."""
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """One inference; the floating-point results of all layers in execution order, the model's
+        outputs among them. Inputs as in `Session.run`. Optimizations that would fuse layers away
+        are off where the runtime lets them be.
+
+        Raises:
+            ConversionError: when the runtime cannot load the model or cannot show its inside.
+        """
+
+
 @runtime_checkable
 class Inspector(Implementation, Protocol):
     """Reads artifacts of one format."""
@@ -230,6 +295,19 @@ class Inspector(Implementation, Protocol):
         Raises:
             InputError: corrupt, truncated, or not of this format.
             UnsafeError: reading it would run code and `read.trust` is False.
+        """
+
+
+@runtime_checkable
+class Renamer(Inspector, Protocol):
+    """An inspector of a format whose files name their companions inside."""
+
+    def rename(self, path: Path, names: Mapping[str, str]) -> None:
+        """Let the file refer to its companions by other names, in place. The companions
+        themselves are none of its business and need not exist.
+
+        Args:
+            names: old name to new name, both in the file's own folder.
         """
 
 

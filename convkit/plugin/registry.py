@@ -100,9 +100,10 @@ class Registry:
         getattr(self, kind)
         return self._owners[f"{kind}/{name}"]
 
-    def runner(self, format_id: str) -> Runner | None:
-        """The first runner of a format, or None."""
-        return next((r for r in self.runners.values() if r.format == format_id), None)
+    def runners_of(self, format_id: str) -> tuple[Runner, ...]:
+        """The runners of a format. The first one executes results; those behind it are for an
+        original that it cannot run."""
+        return tuple(r for r in self.runners.values() if r.format == format_id)
 
     def inspector(self, format_id: str) -> Inspector:
         """The inspector of a format.

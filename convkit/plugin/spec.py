@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,8 +79,15 @@ def convkit_step_finished(step: Step, seconds: float, ok: bool) -> None:
 
 
 @hookspec(firstresult=True)
-def convkit_save_live(model: object, example_inputs: Sequence[object], output: Path) -> str | None:
+def convkit_save_live(
+    model: object,
+    example_inputs: Sequence[object],
+    output: Path,
+    dynamic: Mapping[str, tuple[int, ...]],
+) -> str | None:
     """Write a live model object from the Python API to `output`; return its format id.
+
+    `dynamic` names inputs with the axes that are to stay open (`ReadOptions.dynamic`).
 
     Return None for an object of a framework that is not yours. Runs in the user's process,
     because the object lives there.

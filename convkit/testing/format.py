@@ -82,4 +82,4 @@ class FormatContract:
     def test_can_be_inspected_and_run(self, registry: Registry, home: Format) -> None:
         """Without an inspector nothing is true, without a runner nothing is verified."""
         registry.inspector(home.id)
-        assert registry.runner(home.id) is not None, f"no runner for {home.id}"
+        assert registry.runners_of(home.id), f"no runner for {home.id}"

@@ -15,7 +15,8 @@ from convkit.artifact import Artifact, ReadOptions
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.calibrate import CalibrationRequest, collect
-from convkit.engine.digest import digest_path, size_of
+from convkit.engine.companions import whole_size
+from convkit.engine.digest import digest_path
 from convkit.engine.environments import EnvironmentBuilder
 from convkit.engine.machine import capture
 from convkit.engine.session import Found, Samples, Session
@@ -240,7 +241,7 @@ class Laboratory:
             described,
             path=output,
             digest=inspection.digest or digest_path(output),
-            size_bytes=size_of(output),
+            size_bytes=whole_size(output, inspection.companions),
             traits={**inspection.traits, **described.traits},
             inputs=described.inputs or inspection.inputs,
             outputs=described.outputs or inspection.outputs,

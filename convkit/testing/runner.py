@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from convkit import traces
+from convkit.alignment import agreement
 from convkit.artifact import Artifact, ReadOptions
 from convkit.calibration import sample_key
 from convkit.codec import encode
 from convkit.engine.digest import digest_path
+from convkit.engine.locate import SAME_DB
 from convkit.engine.session import Found
 from convkit.engine.verify import load_outputs
 from convkit.errors import WorkerError
-from convkit.plugin.protocols import Runner
+from convkit.nodes import Node
+from convkit.plugin.protocols import Runner, Tracer
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged
 from convkit.testing.laboratory import Laboratory, Observation, offered
@@ -144,6 +148,35 @@ class RunnerContract(LaboratoryContract):
             f"{seen.error['type']} was raised without its cause (`from exc`)"
         )
 
+    def test_trace_names_the_layers(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """A tracer speaks of layers and tensors by the inspector's names."""
+        layers = found.inspection.layers
+        nodes = self.trace(laboratory, runner, found, samples[0])
+        if layers:
+            strangers = {n.layer for n in nodes} - {layer.name for layer in layers}
+            assert not strangers, f"the inspector knows no layers {sorted(strangers)[:4]}"
+            made = {name for layer in layers for name in layer.outputs}
+            strangers = {n.tensor for n in nodes if n.tensor} - made
+            assert not strangers, f"the inspector knows no tensors {sorted(strangers)[:4]}"
+
+    def test_trace_reaches_the_outputs(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """The model's floating-point outputs are among what a tracer shows."""
+        from convkit.sketches import sketch
+
+        outputs = self.run(laboratory, runner, found.artifact, samples[:1])[0]
+        nodes = self.trace(laboratory, runner, found, samples[0])
+        for array, spec in zip(outputs, found.artifact.outputs, strict=True):
+            mark = sketch(array) if array.dtype.kind == "f" else None
+            if mark is not None and mark.high > mark.low:
+                assert any(
+                    n.sketch.size == mark.size and agreement(mark, n.sketch)[1] >= SAME_DB
+                    for n in nodes
+                ), f"output {spec.name} is not in the trace"
+
     def run(
         self,
         laboratory: Laboratory,
@@ -157,6 +190,39 @@ class RunnerContract(LaboratoryContract):
             pytest.fail(f"{seen.error['type']}: {seen.error['message']}\n{seen.error['traceback']}")
         by_output = load_outputs(output, len(samples))
         return [list(sample) for sample in zip(*by_output, strict=True)]
+
+    def trace(
+        self, laboratory: Laboratory, runner: Runner, found: Found, sample: Sequence[Any]
+    ) -> list[Node]:
+        """What a tracer shows on a sample, without the inputs; skips for other runners."""
+        from safetensors.numpy import save_file
+
+        if not isinstance(runner, Tracer):
+            pytest.skip(f"{runner.name} cannot trace")
+        place = laboratory.root / f"trace-{uuid.uuid4().hex[:8]}"
+        place.mkdir()
+        given = place / "inputs.safetensors"
+        save_file({sample_key(0, index): array for index, array in enumerate(sample)}, given)
+        seen = laboratory.observe(
+            "trace",
+            "runners",
+            runner.name,
+            {
+                "artifact": encode(found.artifact),
+                "inputs": str(given),
+                "sample": 0,
+                "threads": 1,
+                "folder": str(place),
+                "budget": 0,
+                "only": None,
+            },
+            own=(place,),
+            around=(found.artifact.path.parent,),
+        )
+        if seen.error is not None:
+            pytest.fail(f"{seen.error['type']}: {seen.error['message']}\n{seen.error['traceback']}")
+        nodes = traces.read(place, found.inspection.layers).nodes
+        return [node for node in nodes if node.op_type != traces.INPUT]
 
     def observe(
         self,

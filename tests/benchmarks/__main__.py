@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("startup", "overhead", "sharing", "accuracy")
+NAMES = ("startup", "overhead", "sharing", "verification", "accuracy", "frozen")
 
 
 def main() -> int:

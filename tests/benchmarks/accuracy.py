@@ -27,7 +27,7 @@ from convkit_vision.evaluation import coco_results, detections
 SCENES = 1000
 SEED = 7
 MAX_DROP, FLOAT_FLOOR, MAX_SIZE, MIN_INTEGER = 0.02, 0.60, 0.30, 0.90
-ROADS = {"by litert-torch": (), "by onnx-tf": ("tf-saved",)}
+ROADS = {"by litert-torch": (), "by onnx-tf": ("onnx-tf", "tensorflow")}
 
 SAMPLE = Path(convkit_samples.__file__).parent / "data" / "digits-yolo"
 MODEL = SAMPLE / "model.pt2"

@@ -38,7 +38,7 @@ def main() -> bool:
                 (root / name).mkdir(parents=True)
             short[0].append(_convkit(root / "short", []))
             short[1].append(_by_hand_short(root / "hand-short"))
-            long[0].append(_convkit(root / "long", ["--via", "tf-saved"]))
+            long[0].append(_convkit(root / "long", ["--via", "onnx-tf", "--via", "tensorflow"]))
             long[1].append(_by_hand_long(root / "hand-long", isolated))
     return report(
         f"overhead (seconds, median of {ROUNDS}, verification off, the store empty)",

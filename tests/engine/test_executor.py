@@ -112,7 +112,7 @@ def test_targets_share_their_prefix(source: Path) -> None:
     [
         ("WrongNumbers", "NumericError", "does not compute what the original does"),
         ("WrongOrder", "NumericError", "does not compute what the original does"),
-        ("DropsOutput", "NumericError", "the original has 2 outputs, the result 1"),
+        ("DropsOutput", "ConversionError", "the result has 1 outputs, its source 2"),
         ("Aborts", "WorkerError", "SIGABRT"),
         ("Segfaults", "WorkerError", "SIGSEGV"),
         ("Exits", "ConversionError", "SystemExit"),

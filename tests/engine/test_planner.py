@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convkit.artifact import Format, State
-from convkit.engine.planner import Planner, Wishes, require_path
+from convkit.engine.planner import Banned, Planner, Wishes, beginning, require_path
 from convkit.environment import Environment, IsolatedEnvironment
 from convkit.errors import ExitCode, NoPathError
 from convkit.plans import Plan
@@ -201,7 +201,7 @@ def test_every_rejection_has_reason_and_remedy() -> None:
         edge("requantize", "c:int8", "c:int8-dynamic"),
         edge("elsewhere", "x", "y", requirements=("not-here",)),
         faults={"alone": "needs Python 3.10"},
-    ).plan(A, C, banned={"failed": "failed in this run: boom"})
+    ).plan(A, C, banned=Banned({"failed": "failed in this run: boom"}))
     assert reasons(found) == {
         "absent": ("not-here is not installed", "python -m pip install 'not-here>=2'"),
         "outdated": ("here 1.5 is installed, here>=2 is needed", "python -m pip install 'here>=2'"),
@@ -281,3 +281,85 @@ def test_a_graph_of_a_thousand_states_and_ten_thousand_edges() -> None:
     found = planner(*(e for e in edges if e.source != e.target)).plan(State("s0"), State("s999"))
     assert len(found.paths) == 5
     assert [p.cost for p in found.paths] == sorted(p.cost for p in found.paths)
+
+
+def test_the_size_is_foreseen_across_formats() -> None:
+    """A container at the far end that cannot hold the parameters turns the road down at once."""
+    small = (TraitRequirement("parameter_bytes", maximum=100),)
+    found = planner(
+        edge("first", "a", "b"),
+        edge("frozen", "b", "c", requires=small),
+        edge("roomy", "b", "d"),
+        edge("last", "d", "c"),
+    ).plan(A, C, traits={"parameter_bytes": 3_000_000_000})
+    assert names(found) == ["first roomy last"]
+    (rejection,) = found.rejections
+    assert rejection.subject == "frozen"
+    assert "the parameters of this model take 3.00 GB" in rejection.reason
+
+
+def test_a_smaller_precision_before_the_container_settles_its_size() -> None:
+    small = (TraitRequirement("parameter_bytes", maximum=100),)
+    found = planner(
+        edge("halve", "a", "a:fp16"), edge("frozen", "a:fp16", "c:fp16", requires=small)
+    ).plan(A, State("c", "fp16"), traits={"parameter_bytes": 3_000_000_000})
+    assert names(found) == ["halve frozen"]
+
+
+SOFT = (TraitRequirement("opset", maximum=12, soft=True),)
+
+
+def test_a_soft_requirement_binds_where_it_can() -> None:
+    found = planner(
+        edge("export", "a", "b", options=(OPSET,), provides=BY_OPTION),
+        edge("old", "b", "c", requires=SOFT),
+    ).plan(A, C)
+    assert found.paths[0].steps[0].options == {"opset": 12}
+    assert found.paths[0].steps[0].bound == ("opset",)
+
+
+@pytest.mark.parametrize("traits", [{"opset": 18}, {}])
+def test_a_soft_requirement_turns_nothing_down(traits: dict[str, int]) -> None:
+    assert names(planner(edge("old", "a", "c", requires=SOFT)).plan(A, C, traits=traits)) == ["old"]
+
+
+def test_what_another_edge_makes_must_meet_a_soft_requirement() -> None:
+    new = (TraitProvision("opset", value=18),)
+    rigid = planner(edge("new", "a", "b", provides=new), edge("old", "b", "c", requires=SOFT))
+    found = rigid.plan(A, C)
+    assert not found.paths
+    assert "which new cannot give" in found.rejections[0].reason
+
+
+def test_what_failed_on_one_artifact_is_tried_on_another() -> None:
+    plans = planner(edge("one", "a", "b"), edge("two", "a", "b"), edge("next", "b", "c"))
+    first = plans.plan(A, C).paths[0]
+    banned = Banned(beginnings={beginning(first.steps): "failed in this run: boom"})
+    found = plans.plan(A, C, banned=banned)
+    assert names(found) == ["two next"]
+    assert [(r.subject, r.reason) for r in found.rejections] == [
+        ("next", "failed in this run: boom")
+    ]
+
+
+def test_a_preparation_that_led_to_failure_is_left_out() -> None:
+    wish = (TraitRequirement("simplified", one_of=(True,), soft=True),)
+    plans = planner(
+        edge("simplify", "a", "a", provides=(TraitProvision("simplified", value=True),)),
+        edge("next", "a", "c", requires=wish),
+    )
+    first = plans.plan(A, C).paths[0]
+    assert [s.converter for s in first.steps] == ["simplify", "next"]
+    banned = Banned(beginnings={beginning(first.steps): "failed in this run: boom"})
+    assert names(plans.plan(A, C, banned=banned)) == ["next"]
+
+
+def test_shapes_that_the_user_gave_are_fixed_first() -> None:
+    fixed = edge("fix", "a", "a", provides=(TraitProvision("dynamic", value=False),))
+    wishes = Wishes(prepared=(TraitRequirement("dynamic", one_of=(False,)),))
+    plans = planner(fixed, edge("next", "a", "c"))
+    assert names(plans.plan(A, C, traits={"dynamic": True}, wishes=wishes)) == ["fix next"]
+    assert names(plans.plan(A, C, traits={"dynamic": False}, wishes=wishes)) == ["next"]
+    assert names(
+        planner(edge("next", "a", "c")).plan(A, C, traits={"dynamic": True}, wishes=wishes)
+    ) == ["next"]

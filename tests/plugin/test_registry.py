@@ -58,9 +58,9 @@ def test_registry_cannot_be_changed() -> None:
 
 def test_lookups() -> None:
     found = registry()
-    runner = found.runner("brick")
+    runner = next(iter(found.runners_of("brick")), None)
     assert runner is not None and runner.name == "brick.run"
-    assert found.runner("tile") is None
+    assert found.runners_of("tile") == ()
     assert found.inspector("toy").name == "toy.inspect"
     with pytest.raises(PluginError, match="tile"):
         found.inspector("tile")

@@ -207,11 +207,13 @@ class BadRunnerSuite(Shared, RunnerContract):
 
 RUNNERS: dict[type, tuple[str, ...]] = {
     bad_reading.OwnOrder: ("test_outputs_follow_the_artifact",),
-    bad_reading.Remembers: ("test_same_input_same_output",),
+    bad_reading.Remembers: ("test_same_input_same_output", "test_trace_reaches_the_outputs"),
     bad_reading.WrongDtype: ("test_outputs_are_as_described",),
     bad_reading.BareRunner: refusals("test_damaged_file_is_refused"),
     bad_reading.CrashingRunner: refusals("test_damaged_file_is_refused"),
     bad_reading.CachingRunner: ("test_nothing_is_written",),
+    bad_reading.TracesStrangers: ("test_trace_names_the_layers",),
+    bad_reading.TracesTooLittle: ("test_trace_reaches_the_outputs",),
 }
 
 

@@ -113,7 +113,13 @@ def command(
             synthetic_calibration=flags["synthetic_calibration"],
             data=given.data,
             metric=given.metric,
-            steering=steering(flags["via"], flags["avoid"], flags["converters"], flags["options"]),
+            steering=steering(
+                flags["via"],
+                flags["avoid"],
+                flags["converters"],
+                flags["options"],
+                flags["io_layout"],
+            ),
             settings=Settings(
                 verify=not flags["no_verify"],
                 reroute=not flags["no_reroute"],
@@ -122,7 +128,7 @@ def command(
                 threads=flags["threads"],
             ),
             limits=Limits(flags["timeout"], flags["memory_limit"]),
-            read=reading(flags["trust"], flags["factory"], flags["shapes"]),
+            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
             overwrite=flags["overwrite"],
             listener=view,
         )

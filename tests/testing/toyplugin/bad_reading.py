@@ -20,6 +20,7 @@ from convkit.plugin import (
     Inspector,
     ReadOptions,
     Runner,
+    TracedTensor,
     hookimpl,
 )
 from tests.testing.toyplugin import model as toy
@@ -109,6 +110,33 @@ class CachingRunner(BadRunner):
         session = super().open(artifact, threads)
         artifact.path.with_suffix(".cache").write_text("cache")
         return session
+
+
+@dataclass(frozen=True)
+class TracesStrangers(BadRunner):
+    """Names layers that the inspector does not know."""
+
+    name: str = "bad.traces-strangers"
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        for tensor in super().trace(artifact, inputs, threads):
+            yield dataclasses.replace(tensor, layer=f"node of {tensor.tensor}")
+
+
+@dataclass(frozen=True)
+class TracesTooLittle(BadRunner):
+    """Does not show all that the model hands out."""
+
+    name: str = "bad.traces-too-little"
+
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        for tensor in super().trace(artifact, inputs, threads):
+            if not tensor.layer.startswith("b/"):
+                yield tensor
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ class Static(ToyConverter):
         with safe_open(context.calibration.path, framework="numpy") as file:
             for sample in range(context.calibration.count):
                 yield {
-                    spec["name"]: file.get_tensor(sample_key(sample, index))
+                    spec["name"]: toy.upright(model, file.get_tensor(sample_key(sample, index)))
                     for index, spec in enumerate(model["inputs"])
                 }
 

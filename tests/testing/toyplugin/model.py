@@ -151,14 +151,22 @@ def state(model: Model) -> State:
 
 def input_specs(model: Model) -> tuple[TensorSpec, ...]:
     """In the file's order."""
-    return tuple(TensorSpec(i["name"], tuple(i["shape"]), i["dtype"]) for i in model["inputs"])
+    return tuple(
+        TensorSpec(i["name"], _turned(model, tuple(i["shape"])), i["dtype"])
+        for i in model["inputs"]
+    )
 
 
 def output_specs(model: Model) -> tuple[TensorSpec, ...]:
     """In the file's order."""
     return tuple(
-        TensorSpec(h["name"], (1, h["weights"]["shape"][1]), "float32") for h in model["outputs"]
+        TensorSpec(h["name"], _turned(model, (1, h["weights"]["shape"][1])), "float32")
+        for h in model["outputs"]
     )
+
+
+def _turned(model: Model, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[::-1] if model.get("sideways") else shape
 
 
 def layers(model: Model) -> tuple[LayerInfo, ...]:
@@ -195,4 +203,9 @@ def quantize_weights(head: Mapping[str, Any]) -> dict[str, Any]:
 
 def by_name(model: Model, arrays: Sequence[Any], specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Arrays in the order of an artifact's specs, as the file's names know them."""
-    return {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
+    return {spec.name: upright(model, array) for spec, array in zip(specs, arrays, strict=True)}
+
+
+def upright(model: Model, array: Any) -> Any:
+    """An array of a model whose axes may be turned, the usual way round; and back again."""
+    return array.T if model.get("sideways") else array

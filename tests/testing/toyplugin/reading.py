@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convkit.errors import ConversionError, InputError
-from convkit.plugin import Artifact, Inspection, ReadOptions
+from convkit.plugin import Artifact, Inspection, ReadOptions, TracedTensor
 from tests.testing.toyplugin import model as toy
 
 
@@ -57,6 +57,18 @@ class ToyRunner:
         except InputError as error:
             raise ConversionError(f"{artifact.path.name} cannot be opened") from error
 
+    def trace(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int
+    ) -> Iterator[TracedTensor]:
+        """See `Tracer.trace`."""
+        model = toy.read(artifact.path, self.format)
+        given = toy.by_name(model, inputs, artifact.inputs)
+        for head in model["outputs"]:
+            name, hidden = head["name"], toy.hidden(head, given)
+            yield TracedTensor(f"{name}/multiply", "MULTIPLY", "", hidden, f"{name}/hidden")
+            found = toy.rounded(toy.post(head, hidden), head["output_scale"])
+            yield TracedTensor(f"{name}/post", "POST", "", toy.upright(model, found), name)
+
 
 class ToySession:
     """An opened toy model."""
@@ -68,4 +80,4 @@ class ToySession:
         """See `Session.run`."""
         given = toy.by_name(self._model, inputs, self._artifact.inputs)
         found = toy.compute(self._model, given)
-        return [found[spec.name] for spec in self._artifact.outputs]
+        return [toy.upright(self._model, found[s.name]) for s in self._artifact.outputs]
