@@ -183,6 +183,7 @@ class _Search:
         self.doubted = doubted
         self.r = _Side(reference, [r for r, _ in wrong if r is not None])
         self.c = _Side(candidate, [c for _, c in wrong if c is not None])
+        self.r.ends |= doubted  # wrong as well, so what leads to them is open
         self.equals = _equal_tensors(reference, candidate, threshold)
         for one, other in self._known_outputs():  # their worst slice is wrong, so they are
             left = [c for c in self.equals.pop(one, []) if c != other]
@@ -394,13 +395,14 @@ class _Search:
         at the ends costs nothing, since the sequences are cut off there."""
         table: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {}
         nothing: tuple[float, tuple[int, int] | None] = (0.0, None)
+        gaps = [self._gap(r) for r in ours]
         for i in reversed(range(len(ours))):
             for j in reversed(range(len(theirs))):
                 skip_r = table.get((i + 1, j), nothing)
                 skip_c = table.get((i, j + 1), nothing)
                 options = [
                     nothing,
-                    (skip_r[0] - self._gap(ours[i]), skip_r[1]),
+                    (skip_r[0] - gaps[i], skip_r[1]),
                     (skip_c[0] - GAP, skip_c[1]),
                 ]
                 r, c = ours[i], theirs[j]

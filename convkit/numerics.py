@@ -179,7 +179,7 @@ def _agreement(
 
     a, b = _flat(part, left), _flat(part, right)
     finite = [np.isfinite(x) for x in a], [np.isfinite(x) for x in b]
-    broken = any((m & ~n).any() for m, n in zip(*finite, strict=True))
+    broken = any(map(_misplaced, a, b))
     whole = all(m.all() and n.all() for m, n in zip(*finite, strict=True))
     if not whole:
         both = [m & n for m, n in zip(*finite, strict=True)]
@@ -209,6 +209,14 @@ def _agreement(
         faintest_db=min(faintest, default=math.inf) if whole and len(left) > 1 else math.inf,
         varying_db=sqnr_db(variation, sum(errors)) if told else math.inf,
     )
+
+
+def _misplaced(reference: Any, candidate: Any) -> bool:
+    """Whether NaN and infinities stand in other places, or infinities have another sign."""
+    import numpy as np
+
+    odd = ~(np.isfinite(reference) & np.isfinite(candidate))
+    return bool(odd.any()) and not np.array_equal(reference[odd], candidate[odd], equal_nan=True)
 
 
 def _flat(part: Slice, samples: Sequence[Any]) -> list[Any]:

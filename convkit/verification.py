@@ -51,7 +51,7 @@ class SliceAgreement:
         top1: share of samples whose largest class agrees, None where it is no class vector.
         constant: the reference does not vary on the samples, so agreement proves little.
         collapsed: the candidate is constant where the reference varies.
-        non_finite: the candidate has NaN or infinite entries that the reference has not.
+        non_finite: NaN or infinite entries stand in other places than in the reference.
         unit: all values of the reference lie in 0..1, as scores do.
         faintest_db: the lowest SQNR of a single sample: a faint one drowns among bright ones.
         varying_db: SQNR of what varies between samples: a large constant part says nothing.

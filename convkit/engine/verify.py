@@ -326,7 +326,9 @@ def _judge(
     for item in slices:
         name = f"{item.output} {item.part}" if item.part != "all" else item.output
         if item.non_finite:
-            wrong.append(f"{name}: NaN or infinite values that the original does not have")
+            wrong.append(
+                f"{name}: NaN or infinite values in other places than the original has them"
+            )
         elif item.reference_max == 0.0:  # no signal to hold the error against but the others'
             if item.max_abs > peak * 10 ** (-tolerance.floor / 20):
                 wrong.append(f"{name}: up to {item.max_abs:.3g}, the original is zero")

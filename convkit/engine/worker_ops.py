@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
     writer = _SampleWriter()
     seconds = 0.0
     limit = arguments["limit"]
-    for number, sample in enumerate(_samples(Path(arguments["inputs"]), limit)):
+    samples = _samples(Path(arguments["inputs"]), limit)
+    for number, sample in enumerate(samples if artifact.inputs else repeat((), limit)):
         cast = [
             _cast(to_artifact(value, spec), spec.dtype)
             for value, spec in zip(sample, artifact.inputs, strict=True)
@@ -218,7 +219,8 @@ class _SampleWriter:
         import numpy as np
 
         for index, array in enumerate(arrays):
-            self._arrays[sample_key(number, index)] = np.ascontiguousarray(carried(array))
+            whole = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
+            self._arrays[sample_key(number, index)] = carried(whole)
         self.count += 1
 
     def save(self, path: Path) -> None:

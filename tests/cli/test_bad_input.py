@@ -136,8 +136,8 @@ def test_the_target_is_there_already(models: Models, tmp_path: Path) -> None:
 
 
 def test_impossible_path(models: Models, tmp_path: Path) -> None:
-    answer = convert(models.tflite, "--to", "onnx", cwd=tmp_path)
-    assert_refused(answer, NO_PATH, "no path leads from tflite to onnx")
+    answer = convert(models.tflite, "--to", "onnx", "--avoid", "tf2onnx", cwd=tmp_path)
+    assert_refused(answer, NO_PATH, "no path leads from tflite to onnx", hint="avoided, as you")
     answer = convert(models.torch, "--to", "tflite", "--avoid", "tflite", cwd=tmp_path)
     assert_refused(answer, NO_PATH, "torch", "tflite")
     assert everything(tmp_path) == []

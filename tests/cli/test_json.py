@@ -57,7 +57,7 @@ def test_convert_says_all_there_is(models: Models, tmp_path: Path) -> None:
         (("convert", "nothere.pt2", "--to", "tflite"), 2),
         (("convert", "MODEL", "--to", "tflite-int8"), 2),
         (("inspect", "nothere.pt2"), 2),
-        (("plan", "--from", "tflite", "--to", "onnx"), 3),
+        (("plan", "--from", "openvino", "--to", "onnx"), 3),
         (("sample", "cats"), 2),
         (("completion", "tcsh"), 2),
         (("formats", "--nope"), 2),

@@ -64,8 +64,12 @@ class Trace:
     layers: tuple[LayerInfo, ...]
 
 
-def random_network(seed: int, length: int, *, branches: bool = True) -> Network:
-    """A network whose last step depends on every other."""
+def random_network(seed: int, length: int, *, branches: bool = True, dead: bool = False) -> Network:
+    """A network whose last step depends on every other.
+
+    Args:
+        dead: convolutions tend to negative numbers, so that many a rectifier gives only zeros.
+    """
     rng = np.random.default_rng(seed)
     steps: list[Step] = []
     channels, sides = [int(rng.integers(3, 9))], [8]
@@ -97,6 +101,7 @@ def random_network(seed: int, length: int, *, branches: bool = True) -> Network:
             result = int(rng.integers(3, 9))
             weight = rng.normal(0, 1 / np.sqrt(width), (result, width)).astype(np.float32)
             bias = rng.normal(0, 0.5, result).astype(np.float32)
+            bias -= np.float32(3.0 if dead and rng.random() < 0.5 else 0.0)
         elif op == "BatchNormalization":
             weight = rng.uniform(0.5, 1.5, width).astype(np.float32)
             bias = rng.normal(0, 0.5, width).astype(np.float32)
@@ -171,8 +176,7 @@ def spoil(y: Any, kind: str) -> Any:
 def reference_trace(network: Network, x: Any) -> Trace:
     """As the original's runtime shows it: everything, with module paths."""
     values = run(network, x)
-    groups = [(k,) for k in range(len(network.steps))]
-    return _trace(network, values, groups, "r", last=False, foreign=False)
+    return _trace(network, values, apart(network), "r", last=False, foreign=False)
 
 
 def candidate_trace(
@@ -189,9 +193,14 @@ def candidate_trace(
         fuse: batch norms and rectifiers are computed in one with the convolution before them;
             identities vanish.
     """
-    groups = fused(network) if fuse else [(k,) for k in range(len(network.steps))]
+    groups = fused(network) if fuse else apart(network)
     values = run(network, x, fault)
     return _trace(network, values, groups, "c", last=channels_last, foreign=True), groups
+
+
+def apart(network: Network) -> list[tuple[int, ...]]:
+    """Each step by itself."""
+    return [(k,) for k in range(len(network.steps))]
 
 
 def fused(network: Network) -> list[tuple[int, ...]]:

@@ -140,7 +140,9 @@ def agrees(case: Case, found: Sequence[Any], expected: Sequence[Any]) -> str:
         if a.shape != b.shape:
             return f"output {number} has shape {a.shape} instead of {b.shape}"
         if b.dtype.kind in "biu":
-            if not np.array_equal(a.astype(b.dtype), b):
+            # quantized values may be rounded the other way at a tie
+            step = 1 if b.dtype in (np.int8, np.uint8) else 0
+            if (np.abs(a.astype(np.int64) - b.astype(np.int64)) > step).any():
                 return f"output {number} differs"
             continue
         coarse = COARSE.get(str(b.dtype), 0.0)

@@ -250,6 +250,11 @@ def _fold(model: Any) -> None:
             if target is not None:
                 node.input[1] = f"{result}__shape"
                 put(node.input[1], np.array(target, np.int64))
+        if plain and node.op_type == "Gather":
+            indices = _from_the_start(node, known, shapes)
+            if indices is not None:
+                node.input[1] = f"{result}__indices"
+                put(node.input[1], indices)
         if plain and node.op_type == "Reshape" and len(node.input) > 1:
             _forget_allowzero(node, known.get(node.input[1]))
         kept.append(node)
@@ -371,6 +376,25 @@ def _target(
         same = axis < len(source) and size != "" and source[axis] == size
         literal.append(size if isinstance(size, int) else 0 if same else -1)
     return literal if literal.count(-1) <= 1 else None
+
+
+def _from_the_start(
+    node: Any, known: Mapping[str, Any], shapes: Mapping[str, tuple[int | str, ...]]
+) -> Any:
+    """Constant indices that count from the end, counted from the start: onnx2fx looks a single one
+    up with `index_select`, which knows no negative ones. None where there are none."""
+    import numpy as np
+    import onnx
+
+    if node.input[1] not in known or node.input[0] not in shapes:
+        return None
+    indices = onnx.numpy_helper.to_array(known[node.input[1]])
+    shape = shapes[node.input[0]]
+    axis = next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
+    size = shape[axis] if -len(shape) <= axis < len(shape) else ""
+    if not isinstance(size, int) or not (indices < 0).any():
+        return None
+    return np.where(indices < 0, indices + size, indices).astype(indices.dtype)
 
 
 def _forget_allowzero(node: Any, target: Any) -> None:

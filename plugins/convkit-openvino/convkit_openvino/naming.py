@@ -75,8 +75,9 @@ def _settle(nodes: Sequence[Any], kept: tuple[str, ...]) -> None:
 
 def _bodies(node: Any) -> list[Any]:
     """The graphs inside a loop or a branch."""
-    getters = ("get_function", "get_then_body", "get_else_body")
-    return [getattr(node, getter)() for getter in getters if hasattr(node, getter)]
+    if hasattr(node, "get_then_body"):  # its `get_function` wants the number of a branch
+        return [node.get_then_body(), node.get_else_body()]
+    return [node.get_function()] if hasattr(node, "get_function") else []
 
 
 def add_scopes(model: openvino.Model, modules: Mapping[str, str]) -> None:
