@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,7 +99,13 @@ def test_a_killed_build_is_taken_up(
     """A killed convkit leaves its uv behind; the next one waits for that before it writes."""
     root = tmp_path / "envs"
     command = [sys.executable, "-c", BUILD, str(root), MINE]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a job runner may ignore it, and so would the child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stdout is not None
     assert any("Downloading tinytool" in line for line in process.stdout), "progress is told"
     process.send_signal(number)
@@ -112,8 +119,9 @@ def test_a_killed_build_is_taken_up(
         if "waiting for uv" in text:
             threading.Timer(0.3, slow_uv.touch).start()
 
-    if number == signal.SIGINT:  # takes its uv along
+    if number == signal.SIGINT:  # takes its uv along, though not the `sleep` that the script ran
         slow_uv.touch()
+        time.sleep(1.0)
     builder.ensure(spec, tell)
     assert builder.built(spec)
     waited = any("waiting for uv" in text for text in said)

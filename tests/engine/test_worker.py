@@ -222,6 +222,8 @@ def parent(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
+        # a job runner may ignore it, and so would the child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     try:
