@@ -63,6 +63,8 @@ def locate(
             return search.remembered()
         except ConvkitError as error:
             session.notice(f"no diverging layer can be named: {error.message}")
+        except Exception as error:  # looking for the reason must not hide that there is a fault
+            session.notice(f"no diverging layer can be named: {type(error).__name__}: {error}")
     return None
 
 
@@ -235,7 +237,7 @@ def _told(
     other = candidate[finding.candidate] if finding.candidate is not None else None
     position: tuple[int, ...] = ()
     pair: tuple[float | None, float | None] = (None, None)
-    if values is not None and values[0] is not None and values[1] is not None:
+    if values is not None and _comparable(*values):
         position, *shown = _largest_difference(*values, finding.order)
         pair = (shown[0], shown[1])
     return Divergence(
@@ -251,6 +253,12 @@ def _told(
         last_good_scope=last.scope if last else "",
         merged=tuple(reference[place].layer for place in finding.members[1:]),
     )
+
+
+def _comparable(reference: Any, candidate: Any) -> bool:
+    """Whether values were kept on both sides, of one size: a result of another shape has none that
+    stand for each other."""
+    return reference is not None and candidate is not None and reference.size == candidate.size
 
 
 def _largest_difference(

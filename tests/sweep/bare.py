@@ -74,6 +74,25 @@ class Onnx2Torch(ByHand):
         return [r.numpy() for r in whole]
 
 
+class Onnx2Fx(ByHand):
+    """`onnx2fx.convert`, then the module."""
+
+    name: str = "bare.onnx2fx"
+
+    def call(self, artifact: Artifact, inputs: Sequence[Any], folder: Path) -> Sequence[Any]:
+        import onnx
+        import onnx2fx
+        import torch
+
+        module = onnx2fx.convert(onnx.load(str(artifact.path))).eval()
+        with torch.no_grad():
+            results = module(*(torch.from_numpy(x) for x in inputs))
+        if isinstance(results, dict):
+            results = list(results.values())
+        whole = results if isinstance(results, list | tuple) else [results]
+        return [r.numpy() for r in whole]
+
+
 class OnnxTf(ByHand):
     """`onnx_tf.backend.prepare`, then its SavedModel."""
 
@@ -114,4 +133,4 @@ class TfLiteToOnnx(ByHand):
 @hookimpl
 def convkit_converters() -> Iterable[ConverterBase]:
     """All of them; nothing plans with an edge from a state to itself that promises no trait."""
-    return (OpenVino(), Onnx2Torch(), OnnxTf(), TfLiteToOnnx())
+    return (OpenVino(), Onnx2Torch(), Onnx2Fx(), OnnxTf(), TfLiteToOnnx())

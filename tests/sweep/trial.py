@@ -48,6 +48,7 @@ class Edge:
 EDGES = {
     "openvino": Edge("openvino.from-onnx", "bare.openvino", State("openvino")),
     "onnx2torch": Edge("onnx2torch.torch", "bare.onnx2torch", State("torch")),
+    "onnx2fx": Edge("onnx2fx.torch", "bare.onnx2fx", State("torch")),
     "onnx-tf": Edge("onnx-tf.saved", "bare.onnx-tf", State("tf-saved")),
     "tflite-back": Edge("tf2onnx.from-tflite", "bare.tf2onnx", State("onnx"), State("tflite")),
 }
