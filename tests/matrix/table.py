@@ -69,7 +69,7 @@ def _row(result: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    plain = text.replace("<", "&lt;").replace("|", "\\|")
+    plain = text.partition("Full log:")[0].replace("<", "&lt;").replace("|", "\\|").rstrip("; ")
     return plain if len(plain) <= 220 else plain[:217] + "..."
 
 
