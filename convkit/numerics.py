@@ -179,8 +179,8 @@ def _agreement(
 
     a, b = _flat(part, left), _flat(part, right)
     finite = [np.isfinite(x) for x in a], [np.isfinite(x) for x in b]
-    broken = any(map(_misplaced, a, b))
     whole = all(m.all() and n.all() for m, n in zip(*finite, strict=True))
+    broken = not whole and any(map(_misplaced, a, b))
     if not whole:
         both = [m & n for m, n in zip(*finite, strict=True)]
         a = [x[m] for x, m in zip(a, both, strict=True)]
