@@ -33,6 +33,7 @@ from convkit.kit import Kit
 from convkit.plans import Plan
 from tests.matrix import table
 from tests.matrix.models import IMAGE, MODELS
+from tests.support.results import read
 
 RESULTS = Path("build/matrix/results.jsonl")
 FORMATS = ("torch", "onnx", "openvino", "tf-saved", "tf-frozen", "tflite")
@@ -120,7 +121,7 @@ def cell(model: str, source: str, target: str, found: dict[str, Any]) -> dict[st
 def run(arguments: argparse.Namespace) -> None:
     """Run what has not been run."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    done = {(r["model"], r["source"], r["target"]) for r in table.read(RESULTS)}
+    done = {(r["model"], r["source"], r["target"]) for r in read(RESULTS)}
     deadline = time.monotonic() + arguments.minutes * 60
     kit = Kit(cache=arguments.cache)
     with (

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.results import put, read
+
 PAGE = Path("docs/reference/conversion-matrix.md")
 MARK = "<!-- cells: python -m tests.matrix table --write -->"
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The results so far; a line that a killed run left half-written is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
 
 
 def page(path: Path) -> str:
@@ -79,5 +68,4 @@ def show(path: Path, *, write: bool) -> None:
     if not write:
         print(text)
         return
-    head, mark, _ = PAGE.read_text("utf-8").partition(MARK)
-    PAGE.write_text(f"{head}{mark}\n\n{text}\n", "utf-8")
+    put(PAGE, MARK, text)

@@ -18,6 +18,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.support.results import read
 from tests.sweep import table
 from tests.sweep.cases import KINDS, cases
 from tests.sweep.trial import EDGES, bench
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     index, _, count = arguments.shard.partition("/")
     edges = {name: EDGES[name] for name in arguments.edges.split(",")}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    done = {(r["edge"], r["case"]) for r in table.read(RESULTS)}
+    done = {(r["edge"], r["case"]) for r in read(RESULTS)}
     deadline = time.monotonic() + arguments.minutes * 60
     chosen = list(cases(arguments.kinds.split(",")))[:: arguments.every]
     chosen = chosen[int(index) :: int(count)]

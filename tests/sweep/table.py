@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.support.results import put, read
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
 OUTCOMES = ("correct", "refused", "wrong", "unreached")
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The results so far; a line that a killed run left half-written is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
 
 
 def counts(path: Path) -> str:
@@ -62,5 +51,4 @@ def show(path: Path, *, write: bool) -> None:
         if result["ours"]["outcome"] == "wrong":
             print(f"WRONG: {result['edge']} {result['case']}: {result['ours']['reason']}")
     if write:
-        head, mark, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{head}{mark}\n\n{text}\n", "utf-8")
+        put(PAGE, MARK, text)
