@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from convkit.errors import ConversionError, InputError
-from convkit.plugin import (
-    Artifact,
-    ConverterBase,
-    HopContext,
-    Obstacle,
-    Option,
-    State,
-    TraitProvision,
-    TraitRequirement,
-)
-from convkit_tf2onnx import coverage, translate, writing
-from convkit_tf2onnx.tool import REQUIREMENTS, first_line, start
+from convkit.plugin import Artifact, State
+from convkit_tf2onnx import translate
+from convkit_tf2onnx.edge import GraphEdge
+from convkit_tf2onnx.tool import first_line
 
 
-class FromFrozen(ConverterBase):
+class FromFrozen(GraphEdge):
     """A frozen graph as ONNX. Axes stay as they are (NHWC), loops become Loop or, where they are
     recurrent layers, LSTM and GRU."""
 
     name: str = "tf2onnx.from-frozen"
     source: State = State("tf-frozen")
-    target: State = State("onnx")
-    requirements: tuple[str, ...] = REQUIREMENTS
-    seconds: float = 15.0
-    options: tuple[Option, ...] = (translate.OPSET,)
-    requires: tuple[TraitRequirement, ...] = (translate.FITS_IN_ONE_MESSAGE,)
-    provides: tuple[TraitProvision, ...] = translate.PROVIDES
+    what: str = "frozen graph"
 
-    def check(
-        self, artifact: Artifact, options: Mapping[str, bool | int | float | str]
-    ) -> Sequence[Obstacle]:
-        """By tf2onnx's registry, on the folded graph that it would translate."""
-        source = _load(start(), artifact)
-        return coverage.tensorflow_obstacles(source.definition.node, int(options["opset"]))
-
-    def convert(
-        self,
-        artifact: Artifact,
-        output: Path,
-        options: Mapping[str, bool | int | float | str],
-        context: HopContext,
-    ) -> Artifact:
-        """See `Converter.convert`."""
-        context.progress("loading the frozen graph", None)
-        tf = start(context.threads)
-        source = _load(tf, artifact)
-        context.progress("translating", None)
-        model = translate.translate(tf, source, artifact, int(options["opset"]))
-        return writing.write(model, artifact, output)
+    def load(self, tf: Any, artifact: Artifact) -> translate.Source:
+        """See `GraphEdge.load`."""
+        return _load(tf, artifact)
 
 
 def _load(tf: Any, artifact: Artifact) -> translate.Source:
