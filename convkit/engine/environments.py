@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import os
 import platform
@@ -221,7 +222,13 @@ def _python_in(folder: Path) -> Path:
 
 def find_python(version: str) -> Path | None:
     """An interpreter of a `major.minor` version: this one if it fits, else one on PATH, else one
-    that pyenv keeps without having it switched on (the shim on PATH fails then)."""
+    that pyenv keeps without having it switched on (the shim on PATH fails then). Every plan asks,
+    and shims take their time, so they are looked at once."""
+    return _found_python(version, os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _found_python(version: str, search: str) -> Path | None:
     if platform.python_version().startswith(f"{version}."):
         return Path(sys.executable)
     found = shutil.which(f"python{version}")
