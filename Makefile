@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml $(PROJECTS) constraints.txt
 	  echo "hint: name another interpreter: make PYTHON=python3.12 demo" >&2; exit 2; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --quiet setuptools wheel hatchling editables
-	$(PIP) --no-build-isolation -e '.[dev,docs]' $(addprefix -e ,$(PLUGINS))
+	$(PIP) --no-build-isolation -e '.[dev,docs,report]' $(addprefix -e ,$(PLUGINS))
 	@$(BIN)/python tests/support/repair_torchvision.py
 	@$(BIN)/python -m compileall -q convkit $(wildcard plugins/*/convkit_*)  # editable installs do not
 	@touch $@
