@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convkit.api import convert
+    from convkit.api.conversion import convert
     from convkit.artifact import ReadOptions
     from convkit.engine.session import Settings
     from convkit.engine.worker import Limits
@@ -23,7 +23,7 @@ _HOMES = {
     "ReadOptions": "convkit.artifact",
     "Settings": "convkit.engine.session",
     "Steering": "convkit.kit",
-    "convert": "convkit.api",
+    "convert": "convkit.api.conversion",
     "inspect": "convkit.kit",
     "plan": "convkit.kit",
 }

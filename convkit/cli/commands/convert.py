@@ -86,7 +86,7 @@ def command(
 
     Without MODEL the bundled sample is converted.
     """
-    from convkit.api import convert
+    from convkit.api.conversion import convert
     from convkit.cli.progress import ProgressView
     from convkit.cli.summary import show
     from convkit.engine.session import Settings
