@@ -9,6 +9,7 @@ from typing import Any
 
 from convkit.api.run import Run, calibration_request, output_place, source_path, target_states
 from convkit.artifact import ReadOptions, State
+from convkit.engine.exclusions import steered
 from convkit.engine.executor import Outcome
 from convkit.engine.publish import publish
 from convkit.engine.records import record
@@ -72,6 +73,8 @@ def convert(
     kit = Kit(plugins)
     states = target_states(kit, to)
     wishes = kit.wishes(steering, read)
+    if settings.exclude or settings.exclude_ops:
+        wishes = steered(wishes, settings, kit.registry.converters.values(), states)
     request = calibration_request(
         calibration, transform_fn, transform, calibration_limit, synthetic_calibration
     )

@@ -65,6 +65,10 @@ class Run:
             )
         self._executor = Executor(session, self.source, samples, self._data, self._replan)
 
+    def samples(self, limit: int) -> Samples | None:
+        """The first samples of the calibration data, None where there is none."""
+        return None if self._data is None else Samples.of(self._data, limit)
+
     def reach(self, target: State) -> Outcome:
         """Make the target; `prepare` comes first.
 
