@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from convkit.artifact import ReadOptions, State
@@ -28,6 +29,7 @@ from convkit.plugin.registry import Registry
 if TYPE_CHECKING:
     from convkit.engine.session import Session, Settings
     from convkit.engine.worker import Limits
+    from convkit.engine.workers import Workers
     from convkit.inspection import Inspection
 
 DEFAULT_TIMEOUT = 3600.0
@@ -55,7 +57,10 @@ class Kit:
     """A set of plugins on a machine: plan on it, open sessions on it.
 
     Building one imports the plugins' declarations (no framework) and takes some tens of
-    milliseconds; `convert`, `plan` and `inspect` build one per call.
+    milliseconds; `convert`, `plan` and `inspect` build one per call, unless they are given one.
+
+    As a context manager it keeps its workers from one session to the next, with the frameworks
+    that they have loaded. One conversion at a time: a worker answers one question after the other.
     """
 
     def __init__(self, plugins: Sequence[str] = (), cache: Path | None = None) -> None:
@@ -65,6 +70,23 @@ class Kit:
         self.environment = capture()
         self.cache = cache or default_root()
         self.builder = EnvironmentBuilder(self.cache / "envs")
+        self._kept: Workers | None = None
+
+    def __enter__(self) -> Kit:
+        from convkit.engine.workers import Workers
+
+        self._kept = Workers(self.builder, Store(self.cache).logs, _limits())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def planner(self) -> Planner:
         """A planner on this machine."""
@@ -121,14 +143,12 @@ class Kit:
         settings: Settings | None = None,
         limits: Limits | None = None,
     ) -> Iterator[Session]:
-        """A run: its workers are gone afterwards."""
+        """A run: its workers are gone afterwards, unless the kit keeps them."""
         from convkit.engine.session import Session, Settings
-        from convkit.engine.worker import Limits
-        from convkit.engine.workers import Workers
 
         store = Store(self.cache)
         store.sweep()
-        with Workers(self.builder, store.logs, limits or Limits(DEFAULT_TIMEOUT)) as workers:
+        with self._workers(store, limits or _limits()) as workers:
             yield Session(
                 self.registry,
                 self.manager,
@@ -138,6 +158,23 @@ class Kit:
                 listener,
                 settings or Settings(),
             )
+
+    @contextmanager
+    def _workers(self, store: Store, limits: Limits) -> Iterator[Workers]:
+        from convkit.engine.workers import Workers
+
+        if self._kept is not None:
+            self._kept.limits = limits
+            yield self._kept
+            return
+        with Workers(self.builder, store.logs, limits) as workers:
+            yield workers
+
+
+def _limits() -> Limits:
+    from convkit.engine.worker import Limits
+
+    return Limits(DEFAULT_TIMEOUT)
 
 
 def plan(
@@ -149,6 +186,7 @@ def plan(
     read: ReadOptions = ReadOptions(),
     limit: int = 5,
     plugins: Sequence[str] = (),
+    kit: Kit | None = None,
 ) -> Plan:
     """Rank the ways from a format (or a model file) to a target; nothing is converted.
 
@@ -156,11 +194,12 @@ def plan(
         to: the target state, such as `tflite-int8`.
         source: the source state; may be left out where `model` is given.
         model: a file; it is inspected, so that its traits (opset, container) count.
+        kit: see `convkit.api.convert`.
 
     Raises:
         UsageError: unknown names, or neither `source` nor `model`.
     """
-    kit = Kit(plugins)
+    kit = kit or Kit(plugins)
     target, wishes = kit.state(to), kit.wishes(steering, read)
     banned = None
     if model is not None:
@@ -188,6 +227,7 @@ def inspect(
     read: ReadOptions = ReadOptions(),
     listener: Listener = silent,
     plugins: Sequence[str] = (),
+    kit: Kit | None = None,
 ) -> Inspection:
     """Read a model file and say what it really is.
 
@@ -196,7 +236,7 @@ def inspect(
     """
     from convkit.engine.sources import load
 
-    kit = Kit(plugins)
+    kit = kit or Kit(plugins)
     path = Path(model)
     format_id = kit.format_of(path, source)
     with kit.session(listener) as session:

@@ -33,6 +33,9 @@ STEADY_DB = 100.0
 """What varies between samples by less than this below the slice's own level (a hundred steps of
 float32) is more than float32 arithmetic can be held to: the slice counts as constant."""
 
+NEAR = 1e-3
+"""How far off onnx's own tests let a number be, of whatever type."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -166,13 +169,16 @@ def mixes_kinds(samples: Sequence[Any]) -> bool:
 
 
 def compare(
-    output: str, reference: Sequence[Any], candidate: Sequence[Any]
+    output: str, reference: Sequence[Any], candidate: Sequence[Any], *, quantized: bool = False
 ) -> tuple[SliceAgreement, ...]:
     """Agreement per slice over all samples.
 
     Args:
         reference, candidate: one array per sample, equal shapes.
+        quantized: integers among them stand for real values, a step of which is rounding.
     """
+    import dataclasses
+
     import numpy as np
 
     left = [np.asarray(a) for a in reference]
@@ -180,7 +186,26 @@ def compare(
     result = []
     for part in kinds(left):
         result.append(_agreement(output, part, left, right))
+    if not quantized and all(x.dtype.kind in "biu" for x in (*left, *right)):
+        flipped, near = _flipped(left, right)
+        result = [dataclasses.replace(item, flipped=flipped, near=near) for item in result]
     return tuple(result)
+
+
+def _flipped(left: Sequence[Any], right: Sequence[Any]) -> tuple[float, bool]:
+    """The share of integers that differ, compared in their own types, and whether those that do
+    are close: SQNR would let one huge value hide all others, and float64 rounds what is larger
+    than 2**53."""
+    import numpy as np
+
+    pairs = list(zip(left, right, strict=True))
+    differing = sum(int(np.count_nonzero(a != b)) for a, b in pairs)
+    far = (
+        np.abs(a.astype(np.float64) - b.astype(np.float64)) > NEAR * np.abs(a.astype(np.float64))
+        for a, b in pairs
+    )
+    share = float(differing / max(1, sum(a.size for a in left)))
+    return share, bool(differing) and not any(x.any() for x in far)
 
 
 def _agreement(
@@ -236,10 +261,16 @@ def _misplaced(reference: Any, candidate: Any) -> bool:
 
 
 def _flat(part: Slice, samples: Sequence[Any]) -> list[Any]:
-    """A slice of every sample as a flat float64 array of its own."""
+    """A slice of every sample as a flat float64 array of its own; too small for float32 is zero."""
     import numpy as np
 
-    return [part.of(x).astype(np.float64, order="C").ravel() for x in samples]
+    flat = []
+    for x in samples:
+        values = part.of(x).astype(np.float64, order="C").ravel()
+        if x.dtype == np.float64:
+            values[np.abs(values) < np.finfo(np.float32).tiny] = 0.0
+        flat.append(values)
+    return flat
 
 
 def _dot(x: Any, y: Any) -> float:

@@ -17,15 +17,21 @@ class Tolerance:
     Attributes:
         floor: below it the result is wrong.
         target: from it on the result is as good as this precision is expected to be.
+        flips: the share of integers (classes, indices, masks) that may come out otherwise where
+            the arithmetic before them rounds; 1 where integers are judged by SQNR, too.
+        peak: the largest error of a single value, relative to the largest value, that is as good
+            as expected: another formula for the same function is off in a few places only.
     """
 
     floor: float
     target: float
+    flips: float = 1.0
+    peak: float = float("inf")
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(50.0, 70.0),
-    "fp16": Tolerance(30.0, 40.0),
+    "fp32": Tolerance(50.0, 70.0, flips=0.01, peak=1e-4),
+    "fp16": Tolerance(30.0, 40.0, flips=0.05),
     "int8-weights": Tolerance(15.0, 25.0),
     "int8-dynamic": Tolerance(8.0, 15.0),
     "int4-weights": Tolerance(5.0, 12.0),
@@ -58,6 +64,9 @@ class SliceAgreement:
         faintest_db: the lowest SQNR of a single sample: a faint one drowns among bright ones.
         varying_db: SQNR of what varies between samples: a large constant part says nothing.
             Both are infinity where the error is below what rounding explains.
+        flipped: the share of values that differ at all, where they are integers that stand for
+            themselves; else None.
+        near: where some differ, none does by more than a thousandth of itself.
     """
 
     output: str
@@ -73,6 +82,8 @@ class SliceAgreement:
     unit: bool = False
     faintest_db: float = float("inf")
     varying_db: float = float("inf")
+    flipped: float | None = None
+    near: bool = False
 
 
 @dataclass(frozen=True)

@@ -177,3 +177,29 @@ def test_top1_counts_samples() -> None:
     candidate = [np.eye(4)[[i]] for i in (0, 1, 2, 0)]
     assert compare("y", reference, candidate)[0].top1 == 0.75
     assert compare("y", [np.ones((1, 2, 3))], [np.ones((1, 2, 3))])[0].top1 is None
+
+
+def test_integers_that_stand_for_themselves_are_compared_one_by_one() -> None:
+    """SQNR lets a huge one hide all others, and float64 rounds what is larger than 2**53."""
+    huge = np.array([2**62, 1, 2, 3], dtype=np.int64)
+    (item,) = compare("y", [huge], [huge + np.array([1, 0, 0, 5], dtype=np.int64)])
+    assert item.sqnr_db > 300
+    assert (item.flipped, item.near) == (0.5, False)
+    (item,) = compare("y", [huge], [huge + np.array([1, 0, 0, 0], dtype=np.int64)])
+    assert (item.flipped, item.near) == (0.25, True)
+    (item,) = compare("y", [huge], [huge.copy()])
+    assert (item.flipped, item.near) == (0.0, False)
+
+
+def test_quantized_integers_and_reals_are_not() -> None:
+    steps = np.arange(100, dtype=np.int8)
+    (item,) = compare("y", [steps], [steps + np.int8(1)], quantized=True)
+    assert item.flipped is None
+    (item,) = compare("y", [steps.astype(np.float32)], [steps.astype(np.float32)])
+    assert item.flipped is None
+
+
+def test_masks_are_integers_too() -> None:
+    mask = np.array([True, False, False, True])
+    (item,) = compare("y", [mask], [~mask])
+    assert item.flipped == 1.0

@@ -45,6 +45,7 @@ def convert(
     overwrite: bool = False,
     listener: Listener = silent,
     plugins: Sequence[str] = (),
+    kit: Kit | None = None,
 ) -> ConversionResult:
     """Convert a trained model to one or several targets, verified hop by hop.
 
@@ -60,6 +61,9 @@ def convert(
         transform: image settings that win over `calibration.toml`.
         data, metric: a labelled data set and the metric to score the original and results with.
         overwrite: replace files that convkit did not write.
+        plugins: further importable targets (`package.module`), besides the installed ones.
+        kit: one that was made before, with its own plugins; inside its `with` block the workers are
+            kept from one conversion to the next, which spares small models most of their time.
 
     Raises:
         ConvkitError: see `convkit.errors`; nothing half-written is left behind.
@@ -70,7 +74,7 @@ def convert(
             "--data and --metric go together",
             hint="A metric such as coco-map needs labelled data, and data a metric to score.",
         )
-    kit = Kit(plugins)
+    kit = kit or Kit(plugins)
     states = target_states(kit, to)
     wishes = kit.wishes(steering, read)
     if settings.exclude or settings.exclude_ops:

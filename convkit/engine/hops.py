@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convkit.artifact import Artifact
+from convkit.artifact import Artifact, State
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine import layout
@@ -24,6 +24,7 @@ from convkit.plugin.protocols import Converter
 from convkit.quant import QuantRecipe
 
 RESULT_STEM = "artifact"
+FLOATS = frozenset({"fp32", "fp16"})
 PERMUTED_FILE = "calibration.safetensors"
 
 
@@ -182,12 +183,20 @@ def _not_the_users_fault(converter: Converter) -> Iterator[None]:
 
 def _check_truth(step: Step, inspection: Inspection) -> None:
     found = inspection.state
-    if found == step.target:
+    if found == step.target or _bears_no_precision(step.target, inspection):
         return
     raise PrecisionError(
         f"{step.converter} was to write {step.target}, but the file is {found}",
         hint="The file's own operators and weights say so; `convkit inspect` shows them.",
     )
+
+
+def _bears_no_precision(target: State, inspection: Inspection) -> bool:
+    """A file without a single float weight is as much float16 as float32: inspectors have only the
+    types of its tensors to go by, and which of them count is each format's own custom."""
+    weightless = not any("float" in kind for kind in inspection.parameter_bytes)
+    alike = target.format == inspection.state.format
+    return weightless and alike and {target.precision, inspection.state.precision} <= FLOATS
 
 
 def _fingerprint(path: Path) -> str:

@@ -242,6 +242,7 @@ _JUDGES = (
     "engine/hops.py",
     "engine/layout.py",
     "engine/locate.py",
+    "engine/second_opinion.py",
     "engine/verify.py",
     "engine/worker_ops.py",
 )

@@ -14,10 +14,11 @@ from convkit.calibration import carried_type, sample_key
 from convkit.codec import encode
 from convkit.engine import batches
 from convkit.engine.digest import digest_key
+from convkit.engine.second_opinion import Finding, second_runner, weighed
 from convkit.engine.session import Samples, Session, Stage
 from convkit.errors import ConversionError, UsageError
 from convkit.plugin.protocols import Runner
-from convkit.verification import SliceAgreement, Verdict, Verification, tolerance_of
+from convkit.verification import SliceAgreement, Verification, tolerance_of
 
 OUTPUTS_FILE = "outputs.safetensors"
 RANDOM_SAMPLES = (2, 4)
@@ -103,7 +104,7 @@ def verify(
     stage: Stage | None = None,
 ) -> Verification:
     """Judge a candidate by the tolerance of its precision; the verdict is stored."""
-    runners = [session.runner(a.state.format) for a in (reference, candidate)]
+    judges = session.runners(reference.state.format), session.runners(candidate.state.format)[:1]
     key = digest_key(
         {
             "kind": "verification",
@@ -113,8 +114,8 @@ def verify(
             "samples": [samples.digest, samples.count],
             "tolerance": encode(tolerance_of(candidate.state.precision)),
             "runners": [
-                session.implementation_key("runners", r.name, r.requirements) if r else None
-                for r in runners
+                [session.implementation_key("runners", r.name, r.requirements) for r in side]
+                for side in judges
             ],
         }
     )
@@ -132,10 +133,18 @@ def verify(
             missing = reference if left is None else candidate
             problem = f"no installed runner executes {missing.state.format} files"
             return encode(Verification("unproven", against, problems=(problem,)))
-        slices, problems = compare_outputs(reference, candidate, left, right)
         more, further, note = _in_a_batch(session, reference, candidate, samples, stage)
-        slices, problems = (*slices, *more), [*problems, *further]
-        verdict, judged = _judge(slices, problems, candidate)
+
+        def against_it(outputs: Path) -> Finding:
+            own, faults = compare_outputs(reference, candidate, outputs, right)
+            return _judge((*own, *more), [*faults, *further], candidate)
+
+        verdict, slices, judged = against_it(left)
+        other = _contradiction(session, reference, samples, left, stage)
+        if other is not None:
+            outputs, between, names = other
+            first = verdict, slices, judged
+            verdict, slices, judged = weighed(first, against_it(outputs), between, names)
         if note:
             verdict, judged = ("degraded" if verdict == "ok" else verdict), (*judged, note)
         return encode(
@@ -154,6 +163,26 @@ def verify(
     _, document, _ = session.store.produce(key, make)
     found: Verification = decode(Verification, document)
     return found
+
+
+def _contradiction(
+    session: Session, reference: Artifact, samples: Samples, left: Path, stage: Stage | None
+) -> tuple[Path, Sequence[str], tuple[str, str]] | None:
+    """Outputs of a second runtime that contradict the first one's, in what, and the names of both;
+    None where they agree or a second one is not worth its time."""
+    second = second_runner(session, reference, samples)
+    if second is None:
+        return None
+    runner, few = second
+    try:
+        outputs = _run(session, runner, reference, few, stage)
+    except ConversionError:
+        return None
+    slices, problems = compare_outputs(reference, reference, left, outputs)
+    verdict, _, between = _judge(slices, problems, reference)
+    if verdict != "wrong":
+        return None
+    return outputs, between, (session.runners(reference.state.format)[0].name, runner.name)
 
 
 def _in_a_batch(
@@ -292,14 +321,16 @@ def compare_outputs(
     words what cannot be compared."""
     from convkit.numerics import compare
 
-    count = min(_count(left), _count(left) if limit is None else limit)
+    count = min(_count(left), _count(right))
+    count = count if limit is None else min(count, limit)
     ours, theirs = load_outputs(left, count), load_outputs(right, count)
     if not len(reference.outputs) == len(ours) == len(theirs):
         counts = f"{len(ours)} of {len(reference.outputs)} outputs, the result {len(theirs)}"
         return (), [f"the original gave {counts}"]
     slices: list[SliceAgreement] = []
     problems: list[str] = []
-    for spec, a, b in zip(reference.outputs, ours, theirs, strict=True):
+    own_specs = candidate.outputs if len(candidate.outputs) == len(ours) else reference.outputs
+    for spec, own, a, b in zip(reference.outputs, own_specs, ours, theirs, strict=True):
         other = next(((x, y) for x, y in zip(a, b, strict=True) if x.shape != y.shape), None)
         if other is not None:
             problems.append(
@@ -308,8 +339,12 @@ def compare_outputs(
         elif (a[0].dtype.kind == "f") != (b[0].dtype.kind == "f"):
             problems.append(f"output {spec.name}: {b[0].dtype}, the original has {a[0].dtype}")
         else:
-            slices.extend(compare(spec.name, a, b))
+            slices.extend(compare(spec.name, a, b, quantized=_is_quantized(spec, own)))
     return tuple(slices), problems
+
+
+def _is_quantized(*specs: TensorSpec) -> bool:
+    return any(spec.scale is not None for spec in specs)
 
 
 def _count(path: Path) -> int:
@@ -321,13 +356,19 @@ def _count(path: Path) -> int:
 
 def _judge(
     slices: Sequence[SliceAgreement], structural: Sequence[str], candidate: Artifact
-) -> tuple[Verdict, tuple[str, ...]]:
+) -> Finding:
     tolerance = tolerance_of(candidate.state.precision)
     peak = max((item.reference_max for item in slices), default=0.0)
-    wrong, weak = list(structural), []
+    wrong = list(structural)
+    weak: list[str] = []
     for item in slices:
         name = f"{item.output} {item.part}" if item.part != "all" else item.output
-        if item.non_finite:
+        if item.flipped is not None and tolerance.flips < 1:
+            if item.flipped:
+                share = f"{name}: {100 * item.flipped:.3g} % of the integers differ"
+                few = item.near or item.flipped <= tolerance.flips
+                (weak if few else wrong).append(share)
+        elif item.non_finite:
             wrong.append(
                 f"{name}: NaN or infinite values in other places than the original has them"
             )
@@ -355,13 +396,18 @@ def _judge(
             )
         elif item.sqnr_db < tolerance.target:
             weak.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, {tolerance.target:g} is usual")
+        elif item.max_abs > tolerance.peak * item.reference_max:
+            weak.append(
+                f"{name}: a value is off by {item.max_abs:.3g}, where the largest is "
+                f"{item.reference_max:.3g}; rounding explains a tenth of that at most"
+            )
     constant = [s.output for s in slices if s.constant]
     notes = [f"{n}: constant on the samples, so agreement proves little" for n in constant]
     if wrong:
-        return "wrong", (*wrong, *weak)
+        return "wrong", tuple(slices), (*wrong, *weak)
     if slices and len(constant) == len(slices):
-        return "unproven", tuple(notes)
-    return ("degraded" if weak else "ok"), (*weak, *notes)
+        return "unproven", tuple(slices), tuple(notes)
+    return ("degraded" if weak else "ok"), tuple(slices), (*weak, *notes)
 
 
 def _faint(item: SliceAgreement, candidate: Artifact) -> bool:

@@ -17,12 +17,16 @@ MAIN_ENVIRONMENT = ""
 
 
 class Workers:
-    """Hands requests to the worker of the right environment. A context manager."""
+    """Hands requests to the worker of the right environment. A context manager.
+
+    Attributes:
+        limits: what the next requests may use.
+    """
 
     def __init__(self, builder: EnvironmentBuilder, logs: Path, limits: Limits) -> None:
         self._builder = builder
         self._logs = logs
-        self._limits = limits
+        self.limits = limits
         self._workers: dict[str, Worker] = {}
         self._dedicated: list[Worker] = []
 
@@ -83,7 +87,7 @@ class Workers:
         worker = worker or self._worker(isolated, plugin, progress)
         full = {**arguments, "plugin": plugin.target, "kind": kind, "name": name}
         return worker.request(
-            op, full, log=self._logs / f"{log}.log", limits=self._limits, progress=progress
+            op, full, log=self._logs / f"{log}.log", limits=self.limits, progress=progress
         )
 
     def _worker(

@@ -11,7 +11,8 @@ NAMES = (
     "sharing",
     "verification",
     "accuracy",
-    "frozen", "integers",
+    "frozen",
+    "integers",
     "verdicts",
     "agreement",
 )

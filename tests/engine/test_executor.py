@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import convkit
-from convkit.api import Steering
+from convkit.api import Kit, Steering
 from convkit.engine.recipes import FULL
 from convkit.engine.session import Settings
 from convkit.engine.worker import Limits
@@ -97,6 +98,38 @@ def test_second_run_is_remembered(source: Path) -> None:
     assert [h.cached for h in first.manifest.hops] == [False] * 3
     assert [h.cached for h in second.manifest.hops] == [True] * 3
     assert first.manifest.digest == second.manifest.digest
+
+
+def test_a_kit_keeps_its_workers(source: Path, tmp_path: Path) -> None:
+    """From one conversion to the next; they go with the kit."""
+
+    def workers() -> set[int]:
+        return {p.pid for p in psutil.Process().children() if "worker_main.py" in str(p.cmdline())}
+
+    before = workers()
+    with Kit((TOY,)) as kit:
+        convkit.convert(source, to="brick", output_dir=tmp_path / "1", kit=kit)
+        first = workers() - before
+        convkit.convert(source, to="toy-crate", output_dir=tmp_path / "2", kit=kit)
+        assert convkit.inspect(source, kit=kit).state.format == "toy"
+        assert first
+        assert workers() - before == first
+    assert workers() == before
+
+
+def test_a_kit_goes_on_after_a_worker_fell(source: Path, tmp_path: Path) -> None:
+    with Kit((TOY, bad("Aborts"))) as kit:
+        with pytest.raises(WorkerError):
+            convkit.convert(
+                source,
+                to="brick",
+                output_dir=tmp_path / "1",
+                steering=Steering(converters=("bad.aborts",)),
+                settings=Settings(reroute=False),
+                kit=kit,
+            )
+        good = Steering(converters=("toy.brick",))
+        convkit.convert(source, to="brick", output_dir=tmp_path / "2", steering=good, kit=kit)
 
 
 def test_targets_share_their_prefix(source: Path) -> None:

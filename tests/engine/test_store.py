@@ -25,9 +25,7 @@ def make(folder: Path) -> dict[str, int]:
     return {"answer": 42}
 
 
-def test_a_relative_root_stays_where_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_root_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     store = Store(Path("cache"))

@@ -1,6 +1,7 @@
 """Every test model of the onnx package through every edge out of ONNX, and back out of TFLite.
 
     python -m tests.sweep run [--edges openvino,onnx2torch] [--every N] [--shard I/N] [--minutes M]
+    python -m tests.sweep run --again         # what was wrong or lost, after a change of the code
     python -m tests.sweep table [--write]     # the counts; --write puts them into the documentation
 
 Results are appended to build/sweep/results.jsonl, one line a trial; what is there is not tried
@@ -18,7 +19,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.support.results import read
 from tests.sweep import table
 from tests.sweep.cases import KINDS, cases
 from tests.sweep.trial import EDGES, bench
@@ -31,7 +31,12 @@ def run(arguments: argparse.Namespace) -> None:
     index, _, count = arguments.shard.partition("/")
     edges = {name: EDGES[name] for name in arguments.edges.split(",")}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    done = {(r["edge"], r["case"]) for r in read(RESULTS)}
+    results = table.latest(RESULTS)
+    done = {
+        (r["edge"], r["case"])
+        for r in results
+        if not (arguments.again and (table.is_wrong(r) or table.is_lost(r)))
+    }
     deadline = time.monotonic() + arguments.minutes * 60
     chosen = list(cases(arguments.kinds.split(",")))[:: arguments.every]
     chosen = chosen[int(index) :: int(count)]
@@ -73,6 +78,7 @@ def main() -> None:
     trial.add_argument("--kinds", default=",".join(KINDS))
     trial.add_argument("--every", type=int, default=1, help="take every Nth case")
     trial.add_argument("--shard", default="0/1", help="take part I of N")
+    trial.add_argument("--again", action="store_true", help="also what was wrong or lost before")
     trial.add_argument("--minutes", type=float, default=1e6, help="stop after so long")
     trial.add_argument("--cache", type=Path, default=Path("build/sweep/cache").absolute())
     trial.set_defaults(do=run)

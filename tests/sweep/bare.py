@@ -55,11 +55,21 @@ class OpenVino(ByHand):
         model = ov.convert_model(str(artifact.path))
         compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         results = compiled(dict(enumerate(inputs)))
-        return [results[n] for n in range(len(compiled.outputs))]
+        return [_bits_read(results[n], o) for n, o in enumerate(compiled.outputs)]
+
+
+def _bits_read(array: Any, port: Any) -> Any:
+    """What OpenVINO hands out as the bits of another type, by its own."""
+    import ml_dtypes
+
+    names = {"bf16": "bfloat16", "f8e4m3": "float8_e4m3fn", "f8e5m2": "float8_e5m2"}
+    name = names.get(port.get_element_type().get_type_name())
+    # as float32, since the results go through a file of numpy's own types
+    return array.view(getattr(ml_dtypes, name)).astype("float32") if name else array
 
 
 class Onnx2Torch(ByHand):
-    """`onnx2torch.convert`, then the module."""
+    """`onnx2torch.convert`, then the module as a file."""
 
     name: str = "bare.onnx2torch"
 
@@ -68,14 +78,11 @@ class Onnx2Torch(ByHand):
         import torch
 
         module = onnx2torch.convert(str(artifact.path)).eval()
-        with torch.no_grad():
-            results = module(*(torch.from_numpy(x) for x in inputs))
-        whole = results if isinstance(results, list | tuple) else [results]
-        return [r.numpy() for r in whole]
+        return _by_file(module, [torch.from_numpy(x) for x in inputs], folder)
 
 
 class Onnx2Fx(ByHand):
-    """`onnx2fx.convert`, then the module."""
+    """`onnx2fx.convert`, then the module as a file."""
 
     name: str = "bare.onnx2fx"
 
@@ -85,12 +92,22 @@ class Onnx2Fx(ByHand):
         import torch
 
         module = onnx2fx.convert(onnx.load(str(artifact.path))).eval()
-        with torch.no_grad():
-            results = module(*(torch.from_numpy(x) for x in inputs))
-        if isinstance(results, dict):
-            results = list(results.values())
-        whole = results if isinstance(results, list | tuple) else [results]
-        return [r.numpy() for r in whole]
+        return _by_file(module, [torch.from_numpy(x) for x in inputs], folder)
+
+
+def _by_file(module: Any, inputs: Sequence[Any], folder: Path) -> Sequence[Any]:
+    """What a module gives once it is a file that can be handed on: both importers make objects in
+    memory, and torch.export is how one of them becomes a file."""
+    import torch
+
+    path = str(folder / "model.pt2")
+    with torch.no_grad():
+        torch.export.save(torch.export.export(module, tuple(inputs)), path)
+        results = torch.export.load(path).module()(*inputs)
+    if isinstance(results, dict):
+        results = list(results.values())
+    whole = results if isinstance(results, list | tuple) else [results]
+    return [r.numpy() for r in whole]
 
 
 class OnnxTf(ByHand):
@@ -113,6 +130,99 @@ class OnnxTf(ByHand):
         return [results[name].numpy() for name in wanted]
 
 
+class Onnx2TfSaved(ByHand):
+    """`onnx2tf.convert`, then its SavedModel.
+
+    Inputs keep their axes (`-kat`); the outputs are as onnx2tf leaves them. Only what makes it slow
+    without changing what it does is left out, as the plugin does: importing onnxsim anew three
+    times a model, executing its TFLite schema, collecting TensorFlow as garbage. TensorFlow is
+    handed over as the plugin does it, since tf-keras, which nothing here uses, is not installed.
+    """
+
+    name: str = "bare.onnx2tf-saved"
+    saved: bool = True
+
+    def call(self, artifact: Artifact, inputs: Sequence[Any], folder: Path) -> Sequence[Any]:
+        import os
+        import shutil
+        import sys
+
+        import onnx
+
+        sys.path.append(str(Path(__file__).parents[2] / "plugins" / "convkit-onnx2tf"))
+        from convkit_onnx2tf import simplifier, tool
+
+        graph = onnx.load(str(artifact.path)).graph
+        initial = {i.name for i in graph.initializer}
+        names = [i.name for i in graph.input if i.name not in initial]
+        path, made = folder / "model.onnx", folder / "made"
+        shutil.copy(artifact.path, path)
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            with tool._environment(folder):
+                from onnx2tf.onnx2tf import convert
+
+                if self.saved:
+                    tool._provide_tensorflow()
+                tool._modules_are_no_garbage(self.saved)
+                with tool._schema_loaded_once(), simplifier.simplifier_kept():
+                    convert(
+                        input_onnx_file_path=str(path),
+                        output_folder_path=str(made),
+                        flatbuffer_direct_output_saved_model=self.saved,
+                        keep_shape_absolutely_input_names=names,
+                        verbosity="error",
+                    )
+        finally:
+            os.chdir(before)
+        given = dict(zip(names, inputs, strict=True))
+        found = self.run(made, given)
+        return [_called(o.name, found, n) for n, o in enumerate(graph.output)]
+
+    def run(self, made: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Outputs by name."""
+        import tensorflow as tf
+
+        signature = tf.saved_model.load(str(made)).signatures["serving_default"]
+        specs = signature.structured_input_signature[1]
+        given = {
+            own: tf.constant(_called(own, inputs, n), specs[own].dtype)
+            for n, own in enumerate(specs)
+        }
+        return {name: value.numpy() for name, value in signature(**given).items()}
+
+
+class Onnx2TfTflite(Onnx2TfSaved):
+    """`onnx2tf.convert`, then its TFLite file."""
+
+    name: str = "bare.onnx2tf-tflite"
+    saved: bool = False
+
+    def run(self, made: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Outputs by name."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(made / "model_float32.tflite"))
+        details = interpreter.get_input_details()
+        values = [_called(d["name"], inputs, n) for n, d in enumerate(details)]
+        for detail, value in zip(details, values, strict=True):
+            if tuple(detail["shape"]) != value.shape:
+                interpreter.resize_tensor_input(detail["index"], value.shape)
+        interpreter.allocate_tensors()
+        for detail, value in zip(details, values, strict=True):
+            interpreter.set_tensor(detail["index"], value.astype(detail["dtype"]))
+        interpreter.invoke()
+        return {
+            d["name"]: interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()
+        }
+
+
+def _called(name: str, values: Mapping[str, Any], number: int) -> Any:
+    """A value by its name, or by its place where the tool gave it another one."""
+    return values[name] if name in values else list(values.values())[number]
+
+
 class TfLiteToOnnx(ByHand):
     """`tf2onnx.convert.from_tflite`, then ONNX Runtime."""
 
@@ -133,4 +243,12 @@ class TfLiteToOnnx(ByHand):
 @hookimpl
 def convkit_converters() -> Iterable[ConverterBase]:
     """All of them; nothing plans with an edge from a state to itself that promises no trait."""
-    return (OpenVino(), Onnx2Torch(), Onnx2Fx(), OnnxTf(), TfLiteToOnnx())
+    return (
+        OpenVino(),
+        Onnx2Torch(),
+        Onnx2Fx(),
+        OnnxTf(),
+        Onnx2TfSaved(),
+        Onnx2TfTflite(),
+        TfLiteToOnnx(),
+    )

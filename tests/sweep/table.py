@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +11,91 @@ from tests.support.results import put, read
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
-OUTCOMES = ("correct", "refused", "wrong", "unreached")
+SILENT = "ok"
+"""The verdict of convkit's verification that raises no doubt."""
+
+
+def latest(path: Path) -> list[dict[str, Any]]:
+    """One result for each case and edge: the last one, where a case was tried again."""
+    return list({(r["edge"], r["case"]): r for r in read(path)}.values())
+
+
+def is_wrong(result: dict[str, Any]) -> bool:
+    """Handed out, and not what the case expects."""
+    return bool(result["ours"]["outcome"] == "wrong")
+
+
+def is_silent(result: dict[str, Any]) -> bool:
+    """Wrong, and convkit called it good."""
+    return is_wrong(result) and result["ours"]["verdict"] == SILENT
+
+
+def is_lost(result: dict[str, Any]) -> bool:
+    """What the tool does right by hand and convkit does not."""
+    return bool(result["bare"]["outcome"] == "correct" != result["ours"]["outcome"])
+
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "cases": lambda r: True,
+    "correct": lambda r: r["ours"]["outcome"] == "correct",
+    "refused": lambda r: r["ours"]["outcome"] == "refused",
+    "wrong": is_silent,
+    "doubted": lambda r: is_wrong(r) and not is_silent(r),
+    "not reached": lambda r: r["ours"]["outcome"] == "unreached",
+    "correct by hand": lambda r: r["bare"]["outcome"] == "correct",
+    "wrong by hand": lambda r: r["bare"]["outcome"] == "wrong",
+    "lost": is_lost,
+}
 
 
 def counts(path: Path) -> str:
     """A Markdown table: an edge a row."""
     by_edge: dict[str, list[dict[str, Any]]] = {}
-    for result in read(path):
+    for result in latest(path):
         by_edge.setdefault(result["edge"], []).append(result)
-    lines = [
-        "| edge | cases | correct | refused | wrong | not reached "
-        "| correct by hand | wrong by hand | lost |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for edge, results in by_edge.items():
-        ours = Counter(r["ours"]["outcome"] for r in results)
-        bare = Counter(r["bare"]["outcome"] for r in results)
-        lost = len(losses(results))
-        cells = [len(results), *(ours[o] for o in OUTCOMES), bare["correct"], bare["wrong"], lost]
+    lines = [f"| edge | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for edge in sorted(by_edge):
+        cells = [sum(map(holds, by_edge[edge])) for holds in COLUMNS.values()]
         lines.append(f"| {edge} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def losses(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the tool does right by hand and convkit does not."""
-    return [
-        r
-        for r in results
-        if r["bare"]["outcome"] == "correct" and r["ours"]["outcome"] != "correct"
-    ]
+def named(path: Path) -> str:
+    """What is wrong, what is doubted and what is lost, by name; and why."""
+    sections = {
+        "Wrong and not noticed": is_silent,
+        "Handed out in doubt": lambda r: is_wrong(r) and not is_silent(r),
+    }
+    lines = []
+    for title, holds in sections.items():
+        found = [f"`{r['case']}` ({r['edge']})" for r in latest(path) if holds(r)]
+        lines.append(f"{title}: {', '.join(found) or 'none'}.")
+    lost: dict[tuple[str, str], list[str]] = {}
+    for result in latest(path):
+        if is_lost(result):
+            lost.setdefault((result["edge"], _gist(result["ours"]["reason"])), []).append(
+                result["case"]
+            )
+    lines.append("\n| edge | lost | reason | such as |\n|---|---|---|---|")
+    lines[-1] += "".join(
+        f"\n| {edge} | {len(cases)} | {gist} | `{cases[0]}` |"
+        for (edge, gist), cases in sorted(
+            lost.items(), key=lambda item: (item[0][0], -len(item[1]))
+        )
+    )
+    return "\n\n".join(lines[:-1]) + "\n" + lines[-1]
+
+
+def _gist(reason: str) -> str:
+    """A reason without what differs from case to case, so that alike ones are counted as one."""
+    text = re.sub(r"test_\w+(\.onnx)?|\S*\d\S*|\S*/\S*", "...", reason.partition(" Turned down")[0])
+    text = re.sub(r"(\W*\.\.\.)+", " ...", text).replace("|", "/")
+    return " ".join(text.split())[:120]
 
 
 def show(path: Path, *, write: bool) -> None:
-    """Print the counts and what was lost; put the counts into the documentation."""
-    text = counts(path)
+    """Print counts and names; put them into the documentation."""
+    text = f"{counts(path)}\n\n{named(path)}"
     print(text)
-    for result in losses(list(read(path))):
-        print(f"lost: {result['edge']} {result['case']}: {result['ours']['reason']}")
-    for result in read(path):
-        if result["ours"]["outcome"] == "wrong":
-            print(f"WRONG: {result['edge']} {result['case']}: {result['ours']['reason']}")
     if write:
         put(PAGE, MARK, text)

@@ -7,41 +7,74 @@ from pathlib import Path
 
 import pytest
 
+from convkit.kit import Kit
 from tests.sweep.cases import Case, cases
-from tests.sweep.trial import EDGES, Bench, bench
+from tests.sweep.table import SILENT
+from tests.sweep.trial import BARE, EDGES, Bench, Edge, bench
 
 EVERY = 67
 """A prime, so that no family of cases is passed over for its regular place."""
+SPARSER = {"onnx-tf": 5, "onnx2tf": 5}
+"""Edges that start TensorFlow for each case see one in so many of the slice."""
+SUSPECTS = {
+    "test_bitshift_right_int32_negative_input": "one huge integer among wrong ones",
+    "test_resize_downsample_scales_linear_align_corners": "the runtime itself differs",
+    "test_quantizelinear_uint16": "one step of sixteen bits",
+}
+"""Cases that OpenVINO gets wrong, or nearly, by hand, and that a careless comparison lets pass."""
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def trials(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Bench]:
     pytest.importorskip("onnx")
-    with bench(tmp_path_factory.mktemp("sweep")) as opened:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "envs").symlink_to(environments, target_is_directory=True)
+    with bench(folder) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def chosen() -> list[Case]:
-    return list(cases())[::EVERY]
+def every() -> list[Case]:
+    return list(cases())
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnx2fx"])
-def test_nothing_wrong_is_handed_out(
-    name: str, trials: Bench, chosen: list[Case], tmp_path: Path
+@pytest.fixture(scope="module")
+def chosen(every: list[Case]) -> list[Case]:
+    return every[::EVERY]
+
+
+def _available(edge: Edge, environments: Path) -> None:
+    """Skip where an isolated environment cannot be had on this machine."""
+    kit = Kit((BARE,), environments.parent)
+    for name in (edge.converter, *edge.by):
+        isolated = kit.registry.converters[name].isolated
+        fault = kit.builder.fault(isolated) if isolated else ""
+        if fault:
+            pytest.skip(f"{name}: {fault}")
+
+
+@pytest.mark.parametrize("name", list(EDGES))
+def test_nothing_wrong_is_handed_out_in_silence(
+    name: str, trials: Bench, chosen: list[Case], tmp_path: Path, environments: Path
 ) -> None:
-    outcomes = {case.name: trials.ours(case, EDGES[name], tmp_path) for case in chosen}
-    wrong = {n: o.reason for n, o in outcomes.items() if o.outcome == "wrong"}
-    assert not wrong
+    _available(EDGES[name], environments)
+    some = chosen[:: SPARSER.get(name, 1)]
+    outcomes = {case.name: trials.ours(case, EDGES[name], tmp_path) for case in some}
+    silent = {
+        n: o.reason for n, o in outcomes.items() if o.outcome == "wrong" and o.verdict == SILENT
+    }
+    assert not silent
     correct = [n for n, o in outcomes.items() if o.outcome == "correct"]
-    assert len(correct) > len(chosen) / 3, "the slice must say something"
+    assert len(correct) > len(some) / 8, "the slice must say something"
     assert all(o.reason for o in outcomes.values() if o.outcome == "refused")
 
 
+@pytest.mark.parametrize("name", ["openvino", "onnx2fx", "onnx2tf-tflite"])
 def test_what_the_tool_does_right_by_hand_is_not_lost(
-    trials: Bench, chosen: list[Case], tmp_path: Path
+    name: str, trials: Bench, chosen: list[Case], tmp_path: Path, environments: Path
 ) -> None:
-    edge = EDGES["openvino"]
+    edge = EDGES[name]
+    _available(edge, environments)
     lost = {}
     for case in chosen:
         ours = trials.ours(case, edge, tmp_path)
@@ -50,3 +83,12 @@ def test_what_the_tool_does_right_by_hand_is_not_lost(
         if ours.outcome != "correct" and trials.by_hand(case, edge, tmp_path).outcome == "correct":
             lost[case.name] = ours.reason
     assert not lost
+
+
+@pytest.mark.parametrize("name", list(SUSPECTS))
+def test_known_traps_do_not_pass_in_silence(
+    name: str, trials: Bench, every: list[Case], tmp_path: Path
+) -> None:
+    (case,) = (c for c in every if c.name == name)
+    ours = trials.ours(case, EDGES["openvino"], tmp_path)
+    assert ours.outcome == "refused" or ours.verdict != SILENT, SUSPECTS[name]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, ReadOptions, State
-from convkit.calibration import CalibrationData, carried, sample_key
+from convkit.calibration import CARRIED, CalibrationData, carried, sample_key
 from convkit.codec import encode
 from convkit.engine.digest import digest_file
 from convkit.engine.executor import Executor, Outcome
@@ -37,12 +37,16 @@ class Edge:
         bare: the same tool by hand.
         target: where the edge leads.
         over: what has to be reached first, for edges that do not start at ONNX.
+        by: the converters that lead there.
+        turned: by hand, the tool may leave an output with its channels last and not say so.
     """
 
     converter: str
     bare: str
     target: State
     over: State | None = None
+    by: tuple[str, ...] = ()
+    turned: bool = False
 
 
 EDGES = {
@@ -50,7 +54,11 @@ EDGES = {
     "onnx2torch": Edge("onnx2torch.torch", "bare.onnx2torch", State("torch")),
     "onnx2fx": Edge("onnx2fx.torch", "bare.onnx2fx", State("torch")),
     "onnx-tf": Edge("onnx-tf.saved", "bare.onnx-tf", State("tf-saved")),
-    "tflite-back": Edge("tf2onnx.from-tflite", "bare.tf2onnx", State("onnx"), State("tflite")),
+    "onnx2tf": Edge("onnx2tf.saved", "bare.onnx2tf-saved", State("tf-saved"), turned=True),
+    "onnx2tf-tflite": Edge("onnx2tf.tflite", "bare.onnx2tf-tflite", State("tflite"), turned=True),
+    "tflite-back": Edge(
+        "tf2onnx.from-tflite", "bare.tf2onnx", State("onnx"), State("tflite"), ("onnx2tf.tflite",)
+    ),
 }
 
 
@@ -76,6 +84,7 @@ class Bench:
 
     def __init__(self, session: Session, planner: Planner) -> None:
         self._session, self._planner = session, planner
+        self._refused: dict[str, ConvkitError] = {}
 
     def ours(self, case: Case, edge: Edge, folder: Path) -> Verdict:
         """By convkit: planned, checked, verified."""
@@ -87,7 +96,7 @@ class Bench:
             return _refused(error, start)
         if edge.over is not None:
             try:
-                found = self._reach(found, edge.over, (), samples)
+                found = self._reach(found, edge, samples)
             except ConvkitError as error:
                 return Verdict("unreached", _words(error), time.perf_counter() - start)
         try:
@@ -101,9 +110,13 @@ class Bench:
             outcome = self._outcome(found, target, tuple(converters[:1]), samples)
         except ConvkitError as error:
             return _refused(error, start)
-        path = outputs_of(self._session, outcome.final.artifact, samples)
         judged = outcome.hops[-1].verification
-        assert path is not None and judged is not None
+        assert judged is not None
+        try:
+            path = outputs_of(self._session, outcome.final.artifact, samples)
+        except ConvkitError as error:
+            return replace(_refused(error, start), outcome="wrong", verdict=judged.verdict)
+        assert path is not None
         verdict = _judge(case, load_outputs(path, 1), start)
         return replace(verdict, verdict=judged.verdict)
 
@@ -119,20 +132,28 @@ class Bench:
             source = self._unread(case, folder)
             if edge.over is not None:
                 found = load(self._session, case.write(folder), "onnx", ReadOptions())
-                source = self._reach(found, edge.over, (), samples).artifact
+                source = self._reach(found, edge, samples).artifact
             inputs = folder / "inputs.npz"
-            np.savez(inputs, **{str(n): x for n, x in enumerate(case.sets[0][0])})
+            np.savez(inputs, **{str(n): _bytes(x) for n, x in enumerate(case.sets[0][0])})
             self._ask(edge, source, inputs, output)
         except ConvkitError as error:
             return _refused(error, start)
         with np.load(output) as arrays:
             found_outputs = [[arrays[str(n)]] for n in range(len(arrays))]
-        return _judge(case, found_outputs, start)
+        return _judge(case, found_outputs, start, edge.turned)
 
-    def _reach(
-        self, found: Found, target: State, converters: tuple[str, ...], samples: Samples
-    ) -> Found:
-        return self._outcome(found, target, converters, samples).final
+    def _reach(self, found: Found, edge: Edge, samples: Samples) -> Found:
+        """Where the edge starts. What could not be reached is not tried again: the store keeps
+        successes only."""
+        assert edge.over is not None
+        key = found.artifact.digest + samples.digest
+        if key in self._refused:
+            raise self._refused[key]
+        try:
+            return self._outcome(found, edge.over, edge.by, samples).final
+        except ConvkitError as error:
+            self._refused[key] = error
+            raise
 
     def _outcome(
         self, found: Found, target: State, converters: tuple[str, ...], samples: Samples
@@ -194,8 +215,15 @@ def _whole(value: Any) -> Any:
     return carried(np.ascontiguousarray(value) if value.ndim else value.copy())
 
 
-def _judge(case: Case, outputs: Sequence[Sequence[Any]], start: float) -> Verdict:
-    fault = agrees(case, [o[0] for o in outputs], case.sets[0][1])
+def _bytes(value: Any) -> Any:
+    """What numpy alone does not know, as so many bytes: old environments know no more."""
+    return value.view(f"V{value.itemsize}") if str(value.dtype) not in CARRIED else value
+
+
+def _judge(
+    case: Case, outputs: Sequence[Sequence[Any]], start: float, turned: bool = False
+) -> Verdict:
+    fault = agrees(case, [o[0] for o in outputs], case.sets[0][1], turned)
     return Verdict("wrong" if fault else "correct", fault, time.perf_counter() - start)
 
 

@@ -20,6 +20,8 @@ def encode(array: Any, port: Port) -> Any:
     import numpy as np
 
     array, tensor = np.asarray(array), port.tensor
+    if not array.ndim and tuple(tensor.signature) == (1,):
+        array = array.reshape(1)  # a scalar, from a writer that knows none
     fits = len(tensor.signature) == array.ndim and all(
         size is None or size == have
         for size, have in zip(tensor.signature, array.shape, strict=True)

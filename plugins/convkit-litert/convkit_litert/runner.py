@@ -91,6 +91,11 @@ class LiteRtSession:
         self._interpreter = made
         self._inputs = resolve(artifact.inputs, model.inputs(), "input")
         self._outputs = resolve(artifact.outputs, model.outputs(), "output")
+        self._scalars = [
+            index
+            for index, spec in enumerate(artifact.outputs)
+            if not spec.shape and tuple(self._outputs[index].tensor.shape) == (1,)
+        ]
         self._shapes = {port.index: port.tensor.shape for port in self._inputs}
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -111,7 +116,10 @@ class LiteRtSession:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as exc:
             raise ConversionError(f"LiteRT failed: {str(exc).strip().splitlines()[0]}") from exc
-        return tuple(decode(self._interpreter.get_tensor(p.index), p) for p in self._outputs)
+        outputs = [decode(self._interpreter.get_tensor(p.index), p) for p in self._outputs]
+        for index in self._scalars:
+            outputs[index] = outputs[index].reshape(())
+        return tuple(outputs)
 
     def _resize(self, arrays: Sequence[Any]) -> None:
         changed = False
@@ -139,6 +147,7 @@ def resolve(specs: Sequence[TensorSpec], ports: Sequence[Port], what: str) -> tu
     known = len(set(names)) == len(names) and all(name in by_name for name in names)
     chosen = tuple(by_name[name] for name in names) if known else tuple(ports)
     for spec, port in zip(specs, chosen, strict=True):
-        if len(spec.shape) != len(port.tensor.shape):
+        scalar = not spec.shape and tuple(port.tensor.shape) == (1,)  # some writers have no other
+        if len(spec.shape) != len(port.tensor.shape) and not scalar:
             raise ConversionError(f"{what} {spec.name} does not fit the file's {port.name}")
     return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from convkit.plugin import Artifact, ExecutionProfile, Session, TracedTensor
 
 _ERRORS_ONLY = 3
 _OPTIMIZED_WEIGHTS = "session.optimized_model_external_initializers_file_name"
+_SMALL_FLOATS = {
+    "tensor(float8e4m3fn)": "float8_e4m3fn",
+    "tensor(float8e4m3fnuz)": "float8_e4m3fnuz",
+    "tensor(float8e5m2)": "float8_e5m2",
+    "tensor(float8e5m2fnuz)": "float8_e5m2fnuz",
+}
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _STOP_SPINNING = "session.force_spinning_stop"
 """Threads that wait for the next inference would burn 25 ms of processor time after each one."""
@@ -127,4 +134,23 @@ class OnnxRuntimeSession:
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """One inference; see `Session`."""
         feeds = dict(zip(self.inputs, inputs, strict=True))
-        return tuple(self.session.run(list(self.outputs), feeds))
+        return tuple(
+            _values(array, kind)
+            for array, kind in zip(
+                self.session.run(list(self.outputs), feeds), self._kinds, strict=True
+            )
+        )
+
+    @cached_property
+    def _kinds(self) -> Sequence[str]:
+        known = {value.name: value.type for value in self.session.get_outputs()}
+        return [known[name] for name in self.outputs]
+
+
+def _values(array: Any, kind: str) -> Any:
+    """ONNX Runtime hands out the bytes of small floats, which are no numbers."""
+    if kind not in _SMALL_FLOATS or str(array.dtype) != "uint8":
+        return array
+    import ml_dtypes
+
+    return array.view(getattr(ml_dtypes, _SMALL_FLOATS[kind]))

@@ -3,6 +3,8 @@ that what is changed in it here is known to be there."""
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convkit_onnx2tf.depthwise import depthwise_mended
+from convkit_onnx2tf.simplifier import simplifier_kept
 
 SCHEMA_SOURCE = (
     "ONNX2TF_TFLITE_SCHEMA_REPOSITORY",
@@ -19,6 +22,9 @@ SCHEMA_SOURCE = (
     "ONNX2TF_TFLITE_SCHEMA_RELATIVE_PATH",
 )
 """Variables that point onnx2tf at another TFLite schema than the one it brings along."""
+
+_schema: dict[str, Any] = {}
+"""The TFLite schema, once it is loaded."""
 
 
 def run(model: Path, folder: Path, inputs: Sequence[str], saved: bool) -> None:
@@ -34,9 +40,12 @@ def run(model: Path, folder: Path, inputs: Sequence[str], saved: bool) -> None:
 
         stack.enter_context(_output_layout_kept())
         stack.enter_context(_first_failure_counts())
+        stack.enter_context(_schema_loaded_once())
+        stack.enter_context(simplifier_kept())
         if saved:
             _provide_tensorflow()
             stack.enter_context(depthwise_mended())
+        _modules_are_no_garbage(saved)
         convert(
             input_onnx_file_path=str(model),
             output_folder_path=str(folder),
@@ -121,6 +130,34 @@ def _first_failure_counts() -> Iterator[None]:
         yield
     finally:
         tflite_builder.export_tflite_model_flatbuffer_direct = original
+
+
+@contextmanager
+def _schema_loaded_once() -> Iterator[None]:
+    """onnx2tf executes the 680 kB of its own TFLite schema anew for each model; the variables that
+    would point it at another are taken away above."""
+    from onnx2tf import tflite_builder
+
+    original = tflite_builder.load_schema_module
+
+    def load(folder: str) -> dict[str, Any]:
+        Path(folder).mkdir(parents=True, exist_ok=True)  # the original does so, too
+        if not _schema:
+            _schema.update(original(folder))
+        return _schema
+
+    tflite_builder.load_schema_module = load
+    try:
+        yield
+    finally:
+        tflite_builder.load_schema_module = original
+
+
+@functools.cache
+def _modules_are_no_garbage(saved: bool) -> None:
+    """onnx2tf collects garbage twice for each model, which took most of the time of small ones
+    while the million objects of what is imported were looked at."""
+    gc.freeze()
 
 
 def _provide_tensorflow() -> None:

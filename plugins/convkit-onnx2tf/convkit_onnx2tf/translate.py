@@ -159,8 +159,8 @@ def _spec(port: Port, found: Found, source: TensorSpec | None, saved: bool) -> T
     layout = source.layout if source else ""
     if source is not None:
         stated = tuple(source.shape[axis] for axis in port.permutation or range(len(source.shape)))
-        if not stated and shape == (1,) and saved:
-            shape = ()  # TensorFlow takes a scalar where the signature says one value
+        if not stated and shape == (1,):
+            shape = ()  # both say one value of a scalar, and take and give a scalar
         if not _agree(shape, stated):
             raise ConversionError(
                 f"onnx2tf gave {port.name} the shape {list(found.shape)} "

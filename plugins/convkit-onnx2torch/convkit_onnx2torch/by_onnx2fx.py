@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convkit.errors import ConversionError
+from convkit.plugin import State
 from convkit_onnx2torch.importer import Importer
 
 
@@ -27,6 +28,14 @@ class ByOnnx2Fx(Importer):
     def build(self, model: Any) -> Any:
         """See `Importer.build`."""
         return _import().convert(model)
+
+
+class ByOnnx2FxFp16(ByOnnx2Fx):
+    """The same for models in half precision, which stay so."""
+
+    name: str = "onnx2fx.torch-fp16"
+    source: State = State("onnx", "fp16")
+    target: State = State("torch", "fp16")
 
 
 def _import() -> Any:

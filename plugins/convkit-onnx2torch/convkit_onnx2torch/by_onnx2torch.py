@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convkit.errors import ConversionError
+from convkit.plugin import State
 from convkit_onnx2torch.by_onnx2fx import described
 from convkit_onnx2torch.importer import Importer
 
@@ -30,6 +31,14 @@ class ByOnnx2Torch(Importer):
         tool = _import()
         _separate_outputs(model)
         return tool.convert(model, save_input_names=True)
+
+
+class ByOnnx2TorchFp16(ByOnnx2Torch):
+    """The same for models in half precision, which stay so."""
+
+    name: str = "onnx2torch.torch-fp16"
+    source: State = State("onnx", "fp16")
+    target: State = State("torch", "fp16")
 
 
 def _separate_outputs(model: Any) -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Two importers, rivals on the same road."""
-    from convkit_onnx2torch.by_onnx2fx import ByOnnx2Fx
-    from convkit_onnx2torch.by_onnx2torch import ByOnnx2Torch
+    """Two importers, rivals on the same road, for float32 and for models that are half already."""
+    from convkit_onnx2torch.by_onnx2fx import ByOnnx2Fx, ByOnnx2FxFp16
+    from convkit_onnx2torch.by_onnx2torch import ByOnnx2Torch, ByOnnx2TorchFp16
 
-    return (ByOnnx2Fx(), ByOnnx2Torch())
+    return (ByOnnx2Fx(), ByOnnx2Torch(), ByOnnx2FxFp16(), ByOnnx2TorchFp16())

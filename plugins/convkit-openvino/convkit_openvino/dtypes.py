@@ -42,6 +42,9 @@ _PORTS = {
     "BIN": "u1",
 }
 
+FOREIGN = frozenset({"bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"})
+"""Types of whole bytes that numpy itself does not know."""
+
 LOW_BIT = frozenset({"i8", "u8", "i4", "u4", "i2", "u2", "u3", "u6"})
 """Integer types that weights are compressed to."""
 

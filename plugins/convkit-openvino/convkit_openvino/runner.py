@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
 from convkit.plugin import Artifact, ExecutionProfile, Session, TensorSpec, TracedTensor
+from convkit_openvino import dtypes
 from convkit_openvino.runtime import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -99,7 +100,29 @@ class OpenVinoSession:
 
         feed(self._request, self._inputs, inputs)
         # Results are views of memory that the next inference overwrites.
-        return tuple(np.array(self._request.get_output_tensor(p).data) for p in self._outputs)
+        return tuple(np.array(values(self._request.get_output_tensor(p))) for p in self._outputs)
+
+
+def values(tensor: Any) -> Any:
+    """A tensor's values; types that numpy lacks in ml_dtypes' own, of which OpenVINO's view has the
+    bits under another type's name (bfloat16 under float16's)."""
+    name = dtypes.numpy_name(tensor.element_type.get_type_name())
+    if name not in dtypes.FOREIGN:
+        return tensor.data
+    import ml_dtypes
+
+    return tensor.data.view(getattr(ml_dtypes, name))
+
+
+def _tensor(array: Any, port: Any) -> Any:
+    """The other way round; OpenVINO would take ml_dtypes' arrays by value where it takes them."""
+    import numpy as np
+    import openvino
+
+    if dtypes.numpy_name(port.element_type.get_type_name()) not in dtypes.FOREIGN:
+        return array
+    bits = np.ascontiguousarray(array).view(f"uint{8 * array.itemsize}")
+    return openvino.Tensor(bits, openvino.Shape(list(array.shape)), port.element_type)
 
 
 def feed(request: Any, order: Sequence[int], inputs: Sequence[Any]) -> None:
@@ -129,7 +152,8 @@ def feed(request: Any, order: Sequence[int], inputs: Sequence[Any]) -> None:
             )
     try:
         request.reset_state()
-        request.infer(arrays)
+        ports = request.model_inputs
+        request.infer({place: _tensor(a, ports[place]) for place, a in arrays.items()})
     except Exception as exc:  # RuntimeError
         raise ConversionError(f"OpenVINO failed: {first_line(exc)}") from exc
 
