@@ -73,7 +73,7 @@ def evaluate_found(
         drawn = picture is not None and bool(scored) and evaluator.picture(scored, picture)
     return Evaluation(
         metric=metric,
-        data=str(data),
+        data=data.name,
         samples=evaluator.count,
         reference=reference[0],
         rows=tuple(rows),

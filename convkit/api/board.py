@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from convkit import __version__
 from convkit.analysis.bench import BenchSettings, bench_found
@@ -36,6 +37,8 @@ from convkit.evaluation import Evaluation, EvaluationRow
 from convkit.kit import Kit
 from convkit.manifest import Failure, Manifest, manifest_path
 from convkit.plans import Rejection
+
+R = TypeVar("R", EvaluationRow, BenchmarkRow)
 
 
 @dataclass
@@ -145,7 +148,9 @@ class Board:
             for m in self.models.values()
             if m.error
         )
-        self.evaluation = dataclasses.replace(evaluation, rows=evaluation.rows + missing)
+        self.evaluation = dataclasses.replace(
+            evaluation, rows=self._placed(evaluation.rows) + missing
+        )
 
     def bench(self, settings: BenchSettings, samples: Samples | None) -> None:
         """Time them all, the original first."""
@@ -155,7 +160,7 @@ class Board:
             for m in self.models.values()
             if m.error
         )
-        self.benchmark = dataclasses.replace(benchmark, rows=benchmark.rows + missing)
+        self.benchmark = dataclasses.replace(benchmark, rows=self._placed(benchmark.rows) + missing)
 
     def look_inside(self) -> None:
         """Delegate maps where there are rules for the format, and profiles of integer models."""
@@ -193,6 +198,10 @@ class Board:
             drift=self.drift,
             seconds={"total": seconds},
         )
+
+    def _placed(self, rows: Sequence[R]) -> tuple[R, ...]:
+        """The rows with the models' own places: that of the store is nobody's business."""
+        return tuple(dataclasses.replace(r, path=self.models[r.title].path) for r in rows)
 
     def _made(self, state: State, outcome: Outcome, place: Path | None) -> None:
         title = str(state)
