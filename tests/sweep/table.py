@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.results import put, read
+from tests.sweep.cases import cases
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
@@ -48,19 +49,33 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 
 
-def counts(path: Path) -> str:
-    """A Markdown table: an edge a row."""
-    by_edge: dict[str, list[dict[str, Any]]] = {}
+def complete(path: Path) -> list[dict[str, Any]]:
+    """The results of whole samples: of each edge all cases, or every second, or third, and so on,
+    whichever is the most that has been tried. What was tried beyond that would tilt the counts."""
+    names = [case.name for case in cases()]
+    by_edge: dict[str, dict[str, dict[str, Any]]] = {}
     for result in latest(path):
-        by_edge.setdefault(result["edge"], []).append(result)
-    lines = [f"| edge | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+        by_edge.setdefault(result["edge"], {})[result["case"]] = result
+    chosen = []
     for edge in sorted(by_edge):
-        cells = [sum(map(holds, by_edge[edge])) for holds in COLUMNS.values()]
-        lines.append(f"| {edge} | " + " | ".join(map(str, cells)) + " |")
+        tried = by_edge[edge]
+        every = next((k for k in range(1, len(names)) if tried.keys() >= {*names[::k]}), 0)
+        chosen += [{**tried[n], "every": every} for n in names[::every]] if every else []
+    return chosen
+
+
+def counts(results: list[dict[str, Any]]) -> str:
+    """A Markdown table: an edge a row."""
+    lines = [f"| edge | tried | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for edge in dict.fromkeys(r["edge"] for r in results):
+        own = [r for r in results if r["edge"] == edge]
+        share = "all" if own[0]["every"] == 1 else f"one in {own[0]['every']}"
+        cells = [sum(map(holds, own)) for holds in COLUMNS.values()]
+        lines.append(f"| {edge} | {share} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def named(path: Path) -> str:
+def named(results: list[dict[str, Any]]) -> str:
     """What is wrong, what is doubted and what is lost, by name; and why."""
     sections = {
         "Wrong and not noticed": is_silent,
@@ -68,10 +83,10 @@ def named(path: Path) -> str:
     }
     lines = []
     for title, holds in sections.items():
-        found = [f"`{r['case']}` ({r['edge']})" for r in latest(path) if holds(r)]
+        found = [f"`{r['case']}` ({r['edge']})" for r in results if holds(r)]
         lines.append(f"{title}: {', '.join(found) or 'none'}.")
     lost: dict[tuple[str, str], list[str]] = {}
-    for result in latest(path):
+    for result in results:
         if is_lost(result):
             lost.setdefault((result["edge"], _gist(result["ours"]["reason"])), []).append(
                 result["case"]
@@ -95,7 +110,8 @@ def _gist(reason: str) -> str:
 
 def show(path: Path, *, write: bool) -> None:
     """Print counts and names; put them into the documentation."""
-    text = f"{counts(path)}\n\n{named(path)}"
+    results = complete(path)
+    text = f"{counts(results)}\n\n{named(results)}"
     print(text)
     if write:
         put(PAGE, MARK, text)
