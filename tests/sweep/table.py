@@ -12,6 +12,8 @@ from tests.sweep.cases import cases
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
+LARGE = "light"
+"""What onnx calls its whole networks, whose weights it leaves out."""
 SILENT = "ok"
 """The verdict of convkit's verification that raises no doubt."""
 
@@ -50,28 +52,38 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 
 def complete(path: Path) -> list[dict[str, Any]]:
-    """The results of whole samples: of each edge all cases, or every second, or third, and so on,
-    whichever is the most that has been tried. What was tried beyond that would tilt the counts."""
-    names = [case.name for case in cases()]
-    by_edge: dict[str, dict[str, dict[str, Any]]] = {}
-    for result in latest(path):
-        by_edge.setdefault(result["edge"], {})[result["case"]] = result
+    """The results of whole samples, each with the row of the table that it belongs to.
+
+    Of each edge all cases, or every second, or third, and so on, whichever is the most that has
+    been tried; what was tried beyond that would tilt the counts. Whole networks take minutes, so
+    they are a row of their own, as many as there are.
+    """
+    tried = {(r["edge"], r["case"]): r for r in latest(path)}
+    small, whole = [], []
+    for case in cases():
+        (whole if case.kind == LARGE else small).append(case.name)
     chosen = []
-    for edge in sorted(by_edge):
-        tried = by_edge[edge]
-        every = next((k for k in range(1, len(names)) if tried.keys() >= {*names[::k]}), 0)
-        chosen += [{**tried[n], "every": every} for n in names[::every]] if every else []
+    for edge in sorted({edge for edge, _ in tried}):
+        for every in range(1, len(small)):
+            sample = [tried.get((edge, name)) for name in small[::every]]
+            if all(sample):
+                share = "all" if every == 1 else f"one in {every}"
+                chosen += [{**r, "row": f"{edge} | {share}"} for r in sample if r]
+                break
+    for edge in sorted({edge for edge, _ in tried}):
+        sample = [tried[edge, name] for name in whole if (edge, name) in tried]
+        row = f"{edge}, whole networks | {len(sample)} of {len(whole)}"
+        chosen += [{**r, "row": row} for r in sample]
     return chosen
 
 
 def counts(results: list[dict[str, Any]]) -> str:
     """A Markdown table: an edge a row."""
     lines = [f"| edge | tried | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
-    for edge in dict.fromkeys(r["edge"] for r in results):
-        own = [r for r in results if r["edge"] == edge]
-        share = "all" if own[0]["every"] == 1 else f"one in {own[0]['every']}"
+    for row in dict.fromkeys(r["row"] for r in results):
+        own = [r for r in results if r["row"] == row]
         cells = [sum(map(holds, own)) for holds in COLUMNS.values()]
-        lines.append(f"| {edge} | {share} | " + " | ".join(map(str, cells)) + " |")
+        lines.append(f"| {row} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
