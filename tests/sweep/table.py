@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.results import put, read
+from tests.sweep.cases import cases
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
+LARGE = "light"
+"""What onnx calls its whole networks, whose weights it leaves out."""
 SILENT = "ok"
 """The verdict of convkit's verification that raises no doubt."""
 
@@ -48,19 +51,43 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 
 
-def counts(path: Path) -> str:
+def complete(path: Path) -> list[dict[str, Any]]:
+    """The results of whole samples, each with the row of the table that it belongs to.
+
+    Of each edge all cases, or every second, or third, and so on, whichever is the most that has
+    been tried; what was tried beyond that would tilt the counts. Whole networks take minutes, so
+    they are a row of their own, as many as there are.
+    """
+    tried = {(r["edge"], r["case"]): r for r in latest(path)}
+    small, whole = [], []
+    for case in cases():
+        (whole if case.kind == LARGE else small).append(case.name)
+    chosen = []
+    for edge in sorted({edge for edge, _ in tried}):
+        for every in range(1, len(small)):
+            sample = [tried.get((edge, name)) for name in small[::every]]
+            if all(sample):
+                share = "all" if every == 1 else f"one in {every}"
+                chosen += [{**r, "row": f"{edge} | {share}"} for r in sample if r]
+                break
+    for edge in sorted({edge for edge, _ in tried}):
+        sample = [tried[edge, name] for name in whole if (edge, name) in tried]
+        row = f"{edge}, whole networks | {len(sample)} of {len(whole)}"
+        chosen += [{**r, "row": row} for r in sample]
+    return chosen
+
+
+def counts(results: list[dict[str, Any]]) -> str:
     """A Markdown table: an edge a row."""
-    by_edge: dict[str, list[dict[str, Any]]] = {}
-    for result in latest(path):
-        by_edge.setdefault(result["edge"], []).append(result)
-    lines = [f"| edge | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
-    for edge in sorted(by_edge):
-        cells = [sum(map(holds, by_edge[edge])) for holds in COLUMNS.values()]
-        lines.append(f"| {edge} | " + " | ".join(map(str, cells)) + " |")
+    lines = [f"| edge | tried | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for row in dict.fromkeys(r["row"] for r in results):
+        own = [r for r in results if r["row"] == row]
+        cells = [sum(map(holds, own)) for holds in COLUMNS.values()]
+        lines.append(f"| {row} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def named(path: Path) -> str:
+def named(results: list[dict[str, Any]]) -> str:
     """What is wrong, what is doubted and what is lost, by name; and why."""
     sections = {
         "Wrong and not noticed": is_silent,
@@ -68,10 +95,10 @@ def named(path: Path) -> str:
     }
     lines = []
     for title, holds in sections.items():
-        found = [f"`{r['case']}` ({r['edge']})" for r in latest(path) if holds(r)]
+        found = [f"`{r['case']}` ({r['edge']})" for r in results if holds(r)]
         lines.append(f"{title}: {', '.join(found) or 'none'}.")
     lost: dict[tuple[str, str], list[str]] = {}
-    for result in latest(path):
+    for result in results:
         if is_lost(result):
             lost.setdefault((result["edge"], _gist(result["ours"]["reason"])), []).append(
                 result["case"]
@@ -95,7 +122,8 @@ def _gist(reason: str) -> str:
 
 def show(path: Path, *, write: bool) -> None:
     """Print counts and names; put them into the documentation."""
-    text = f"{counts(path)}\n\n{named(path)}"
+    results = complete(path)
+    text = f"{counts(results)}\n\n{named(results)}"
     print(text)
     if write:
         put(PAGE, MARK, text)

@@ -1,4 +1,4 @@
-"""The plugin's hooks: two edges, onnx to tflite and onnx to tf-saved."""
+"""The plugin's hooks: edges from onnx to tflite and to tf-saved."""
 
 from __future__ import annotations
 

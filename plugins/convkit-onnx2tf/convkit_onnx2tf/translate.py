@@ -161,6 +161,8 @@ def _spec(port: Port, found: Found, source: TensorSpec | None, saved: bool) -> T
         stated = tuple(source.shape[axis] for axis in port.permutation or range(len(source.shape)))
         if not stated and shape == (1,):
             shape = ()  # both say one value of a scalar, and take and give a scalar
+        if len(shape) == len(stated) and set(shape) == {1}:
+            shape = stated  # TFLite's way to write sizes that follow from an input's values
         if not _agree(shape, stated):
             raise ConversionError(
                 f"onnx2tf gave {port.name} the shape {list(found.shape)} "

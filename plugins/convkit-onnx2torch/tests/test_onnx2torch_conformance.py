@@ -47,10 +47,36 @@ class TestByOnnx2Torch(TestByOnnx2Fx):
         return CONVERTERS["onnx2torch.torch"]
 
 
+class TestByOnnx2FxFp16(TestByOnnx2Fx):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        half = pytest.importorskip("onnxruntime.transformers.float16")
+        folder = tmp_path / "source"
+        folder.mkdir()
+        return models.write(half.convert_float_to_float16(models.two_ends()), folder)
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        pytest.importorskip("onnx2fx")
+        return CONVERTERS["onnx2fx.torch-fp16"]
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 40.0
+
+
+class TestByOnnx2TorchFp16(TestByOnnx2FxFp16):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        pytest.importorskip("onnx2torch")
+        return CONVERTERS["onnx2torch.torch-fp16"]
+
+
 class TestPlugin(PluginContract):
     plugin = "convkit_onnx2torch.plugin"
 
 
 def test_every_converter_is_here() -> None:
     """A converter that is added without its suite fails here."""
-    assert set(CONVERTERS) == {"onnx2fx.torch", "onnx2torch.torch"}
+    both = {"onnx2fx.torch", "onnx2torch.torch"}
+    assert set(CONVERTERS) == both | {f"{name}-fp16" for name in both}

@@ -103,9 +103,12 @@ def _parse(path: Path) -> Any:
 
 
 def _with_variables(constants: Mapping[str, int], function: Any) -> dict[str, int]:
-    """Bytes by dtype of the constants and of the variables that the signature uses."""
+    """Bytes by dtype of the constants and of the variables that the signature uses. One whose size
+    is open (a list that a loop makes longer) is state and no weight."""
     sizes = Counter(constants)
     for variable in function.graph.variables:
+        if not variable.shape.is_fully_defined():
+            continue
         sizes[variable.dtype.name] += math.prod(variable.shape) * variable.dtype.size
     return dict(sorted(sizes.items()))
 

@@ -100,6 +100,23 @@ def _counts(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=module.__call__)
 
 
+def _grows(folder: Path) -> None:
+    """A variable whose size is open, as onnx-tf keeps the boxes that it has chosen."""
+
+    class Grows(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = tf.Variable([2.0, 3.0])
+            self.kept = tf.Variable(tf.zeros((0,)), shape=tf.TensorShape(None))
+
+        @tf.function(input_signature=[tf.TensorSpec((2,), tf.float32)])
+        def __call__(self, x: Any) -> dict[str, Any]:
+            self.kept.assign(x)
+            return {"y": self.kept.read_value() * self.weight}
+
+    tf.saved_model.save(Grows(), str(folder))
+
+
 def _reads_a_file(folder: Path) -> None:
     class Reads(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
@@ -245,6 +262,12 @@ def test_a_model_with_a_memory_runs_but_cannot_be_frozen(tmp_path: Path) -> None
     assert [float(session.run([zeros])[0][0]) for _ in range(2)] == [1.0, 2.0]
     with pytest.raises(ConversionError, match="assigns variables"):
         Freeze().convert(artifact, tmp_path / "m.pb", {}, _context(tmp_path))
+
+
+def test_a_variable_of_open_size_is_no_weight(tmp_path: Path) -> None:
+    _grows(tmp_path / "grows")
+    found = SavedModelInspector().inspect(tmp_path / "grows", ReadOptions())
+    assert found.parameter_bytes["float32"] == 8
 
 
 def test_frozen_file_access_is_refused(tmp_path: Path) -> None:
