@@ -23,7 +23,7 @@ from convkit.report.blocks import (
 )
 from convkit.report.palette import SHAPES
 
-LISTED = 300
+LISTED = 60
 """Layers in a table of the page; all of them are in its JSON."""
 
 TAKEN, LEFT = "var(--fp16)", "var(--left-out)"

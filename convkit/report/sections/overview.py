@@ -114,7 +114,7 @@ def _table(comparison: Comparison, everything: tuple[Entry, ...]) -> Table:
         (
             Column("integers", numeric=True, note="Integers: share of the multiply-accumulates "
                    "that compute in integers, as found in the file."),
-            [Cell(words.percent(e.integer_share)) for e in everything],
+            [Cell(words.percent(e.integer_share, 1)) for e in everything],
         ),
     ]  # fmt: skip
     for column, values in further:
@@ -134,7 +134,7 @@ def _name(entry: Entry) -> Cell:
     if entry.model.state.endswith("int8") and entry.precision != "int8":
         details.append(f"truly {entry.precision}")
     if entry.error:
-        return Cell(entry.title, ": ".join([*details, entry.error]), "bad", entry.marker)
+        return Cell(entry.title, ": ".join([*details, entry.model.error]), "bad", entry.marker)
     if entry.model.pareto:
         details.append("on the Pareto front")
     return Cell(entry.title, ", ".join(details), "", entry.marker)
