@@ -59,3 +59,13 @@ def given_or_sample(
         flags["data"] or (folder / sample.validation if sample.validation else None),
         flags["metric"] or sample.metric or None,
     )
+
+
+def calibration_beside(terminal: Terminal, model: str) -> Path | None:
+    """A folder `calibration` beside the model that says how it is to be read, which is said; the
+    layout of `convkit sample`."""
+    folder = Path(model).parent / "calibration"
+    if not (folder / "calibration.toml").is_file():
+        return None
+    terminal.say(f"calibration data: {folder}, which lies beside the model")
+    return folder

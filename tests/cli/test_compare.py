@@ -68,6 +68,30 @@ def test_what_cannot_be_made_does_not_sink_the_rest(models: Models, folder: Path
     assert timed["openvino"]["latency"] and not timed["tflite-int8"]["latency"]
 
 
+def test_calibration_data_beside_the_model_is_used_and_named(
+    models: Models, tmp_path: Path
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes(models.onnx.read_bytes())
+    images = tmp_path / "calibration"
+    images.mkdir()
+    rng = np.random.default_rng(7)
+    for number in range(4):
+        pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    (images / "calibration.toml").write_text(
+        '[transform]\nresize = [16, 16]\nrange = [0.0, 1.0]\nlayout = "NCHW"\n'
+    )
+    answer = run("compare", model, "--to", "onnx-int8", "--no-bench", "--json", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert f"calibration data: {images}" in answer.err
+    (made,) = (m for m in answer.document["models"] if m["state"] == "onnx-int8")
+    assert made["manifest"]["calibration"]["count"] == 4
+
+
 def test_a_limit_that_is_not_met_is_exit_code_6(models: Models, folder: Path) -> None:
     answer = run(
         *("compare", models.onnx, models.tflite, "--no-bench", "--json"),

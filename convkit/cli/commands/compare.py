@@ -9,7 +9,7 @@ import click
 from convkit.cli.calibration import transform_of, with_calibration
 from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
 from convkit.cli.gating import limits_of, with_gates, write_text
-from convkit.cli.given import given_or_sample
+from convkit.cli.given import calibration_beside, given_or_sample
 from convkit.cli.terminal import Terminal
 from convkit.errors import ExitCode
 
@@ -60,9 +60,10 @@ def command(
 ) -> None:
     """Convert MODEL to several targets and measure them all: quality, speed, size.
 
-    FILES are further models that were made before. Without MODEL the bundled sample is compared.
-    What cannot be made or measured is told in its row and the rest is measured all the same; the
-    exit code is 1 where it was asked for by name.
+    FILES are further models that were made before. Calibration data may also lie in a folder
+    `calibration` beside MODEL, with a calibration.toml in it. Without MODEL the bundled sample is
+    compared. What cannot be made or measured is told in its row and the rest is measured all the
+    same; the exit code is 1 where it was asked for by name.
     """
     from convkit.analysis.bench import BenchSettings
     from convkit.analysis.gates import require
@@ -76,6 +77,9 @@ def command(
     from convkit.engine.worker import Limits
 
     given = given_or_sample(terminal, model, flags, "comparing")
+    calibration = given.calibration
+    if calibration is None and model is not None and not flags["synthetic_calibration"]:
+        calibration = calibration_beside(terminal, model)
     bench = BenchSettings(
         threads=flags["threads"],
         seconds=flags["seconds"],
@@ -90,7 +94,7 @@ def command(
             source=source,
             name=given.name,
             output_dir=flags["models"],
-            calibration=given.calibration,
+            calibration=calibration,
             calibration_limit=flags["calibration_limit"],
             transform=transform_of(flags),
             synthetic_calibration=flags["synthetic_calibration"],
