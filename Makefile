@@ -14,11 +14,11 @@ PROJECTS := $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(PROJECTS))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help venv demo test slow check lint types floors docs format bench wheels clean
+.PHONY: help venv demo test browser slow check lint types floors docs format bench wheels clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "further: lint types floors slow docs format bench wheels clean"
+	@echo "further: browser lint types floors slow docs format bench wheels clean"
 
 venv: $(STAMP)
 
@@ -44,6 +44,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The report in a headless Chromium, which must be there.
+browser: $(STAMP)
+	CONVKIT_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/report $(PYTEST_ARGS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) || [ $$? -eq 5 ]  # 5: none was selected

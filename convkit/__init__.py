@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convkit.api import convert
+    from convkit.analysis.bench import BenchSettings
+    from convkit.analysis.gates import Gates
+    from convkit.api.benchmark import bench
+    from convkit.api.comparing import compare
+    from convkit.api.conversion import convert
+    from convkit.api.evaluation import evaluate
     from convkit.artifact import ReadOptions
+    from convkit.comparison import Comparison
     from convkit.engine.session import Settings
     from convkit.engine.worker import Limits
     from convkit.errors import ConvkitError
@@ -16,28 +22,40 @@ if TYPE_CHECKING:
     from convkit.results import ConversionResult
 
 _HOMES = {
+    "BenchSettings": "convkit.analysis.bench",
+    "Comparison": "convkit.comparison",
     "ConversionResult": "convkit.results",
     "ConvkitError": "convkit.errors",
+    "Gates": "convkit.analysis.gates",
     "Kit": "convkit.kit",
     "Limits": "convkit.engine.worker",
     "ReadOptions": "convkit.artifact",
     "Settings": "convkit.engine.session",
     "Steering": "convkit.kit",
-    "convert": "convkit.api",
+    "bench": "convkit.api.benchmark",
+    "compare": "convkit.api.comparing",
+    "convert": "convkit.api.conversion",
+    "evaluate": "convkit.api.evaluation",
     "inspect": "convkit.kit",
     "plan": "convkit.kit",
 }
 
 __all__ = [
+    "BenchSettings",
+    "Comparison",
     "ConversionResult",
     "ConvkitError",
+    "Gates",
     "Kit",
     "Limits",
     "ReadOptions",
     "Settings",
     "Steering",
     "__version__",
+    "bench",
+    "compare",
     "convert",
+    "evaluate",
     "inspect",
     "plan",
 ]

@@ -16,6 +16,11 @@ from convkit.samples import Array, batch_of, choose, conform, listed
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
 
+LABELS = ("y", "label", "labels", "target", "targets")
+"""Keys that hold what a metric is about, and no input of a model that has none of that name."""
+
+PAIR = ("x.npy", "y.npy")
+
 _DRAINED = re.compile(r"(\d{6,})/\d+")
 
 
@@ -24,9 +29,11 @@ class ArraySource:
     """Reads array files.
 
     - `.npz`, `.safetensors`: one array per model input, keyed by the input's name (any key where
-      the model has one input), samples along the leading axis.
+      the model has one input), samples along the leading axis. Labels may lie beside them, under
+      one of `LABELS`.
     - `.npy`: samples of the only input along the leading axis.
     - a `.safetensors` file that `drain` wrote.
+    - a folder with `x.npy` and `y.npy`: samples and their labels.
     - a folder of such files: each file is one sample.
 
     A sample may come without its batch axis where the model's batch is 1 or free.
@@ -72,12 +79,30 @@ class ArraySource:
                 hint="Save the arrays as the model takes them, or give a folder of images.",
             )
         specs = artifact.inputs
-        if path.is_dir():
-            samples = _samples_of_folder(self.files(path), path, specs, limit, seed)
-        else:
-            samples = _samples_of_file(path, specs, limit, seed)
-        for label, arrays in samples:
+        for label, _, arrays in self._stored(path, specs, limit, seed):
             yield from conform(arrays, specs, label)
+
+    def samples(
+        self, path: Path, artifact: Artifact, limit: int | None
+    ) -> Iterator[tuple[str, tuple[Array, ...]]]:
+        """The first samples in the order of rows, or of file names.
+
+        Raises:
+            CalibrationError: see `read`.
+        """
+        for label, name, arrays in self._stored(path, artifact.inputs, limit, None):
+            for sample in conform(arrays, artifact.inputs, label):
+                yield name, sample
+
+    def _stored(
+        self, path: Path, specs: Sequence[TensorSpec], limit: int | None, seed: int | None
+    ) -> Iterator[tuple[str, str, list[Array]]]:
+        """Label for errors, name and arrays of each sample; in their own order without a seed."""
+        if path.is_dir() and _is_pair(path):
+            path = path / PAIR[0]
+        if path.is_dir():
+            return _samples_of_folder(self.files(path), path, specs, limit, seed)
+        return _samples_of_file(path, specs, limit, seed)
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,15 @@ class _Stored:
     def read(self, index: Any = ...) -> Array:
         with _reading(self.path):
             return self.get(index)
+
+
+def _is_pair(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in PAIR)
+
+
+def _chosen(names: Sequence[str], limit: int | None, seed: int | None) -> list[int]:
+    """Indices of `limit` names: chosen by the seed, the first ones without it."""
+    return list(range(len(names)))[:limit] if seed is None else choose(names, limit, seed)
 
 
 def _is_array_file(path: Path) -> bool:
@@ -144,8 +178,9 @@ def _match(path: Path, specs: Sequence[TensorSpec]) -> list[_Stored]:
     names = [spec.name for spec in specs]
     if all(name in arrays for name in names):
         return [arrays[name] for name in names]
-    if len(names) == len(arrays) == 1:
-        return list(arrays.values())
+    rest = [array for key, array in arrays.items() if key not in LABELS]
+    if len(names) == 1 and 1 in (len(arrays), len(rest)):
+        return rest if len(rest) == 1 else list(arrays.values())
     found = listed(key or "one array without a name" for key in arrays)
     raise CalibrationError(
         f"{path} holds {found}, but the model's inputs are {listed(names)}",
@@ -158,18 +193,19 @@ def _samples_of_folder(
     folder: Path,
     specs: Sequence[TensorSpec],
     limit: int | None,
-    seed: int,
-) -> Iterator[tuple[str, list[Array]]]:
+    seed: int | None,
+) -> Iterator[tuple[str, str, list[Array]]]:
     """One sample per file."""
     if not files:
         raise CalibrationError(f"{folder} holds no {', '.join(SUFFIXES)} files")
-    for index in choose((file.name for file in files), limit, seed):
-        yield str(files[index]), [array.read() for array in _match(files[index], specs)]
+    for index in _chosen([file.name for file in files], limit, seed):
+        file = files[index]
+        yield str(file), file.name, [array.read() for array in _match(file, specs)]
 
 
 def _samples_of_file(
-    path: Path, specs: Sequence[TensorSpec], limit: int | None, seed: int
-) -> Iterator[tuple[str, list[Array]]]:
+    path: Path, specs: Sequence[TensorSpec], limit: int | None, seed: int | None
+) -> Iterator[tuple[str, str, list[Array]]]:
     """Samples stacked along the leading axis, or drained before."""
     if path.suffix.lower() == ".safetensors":
         arrays = _open(path)
@@ -187,9 +223,10 @@ def _samples_of_file(
         raise CalibrationError(f"{path}: the inputs differ in number of samples: {shapes}")
     if not any(counts):
         raise CalibrationError(f"{path} does not hold a single sample: {shapes}")
-    for index in choose(map(str, range(counts.pop())), limit, seed):
+    for index in _chosen([str(n) for n in range(counts.pop())], limit, seed):
         yield (
             f"{path}, sample {index}",
+            str(index),
             [
                 array.read(slice(index * step, index * step + step))[slice(None) if flat else 0]
                 for array, step, flat in zip(stacks, steps, joined, strict=True)
@@ -202,8 +239,8 @@ def _samples_drained(
     arrays: Mapping[str, _Stored],
     specs: Sequence[TensorSpec],
     limit: int | None,
-    seed: int,
-) -> Iterator[tuple[str, list[Array]]]:
+    seed: int | None,
+) -> Iterator[tuple[str, str, list[Array]]]:
     """Samples of a file that `drain` wrote for a model with as many inputs."""
     numbers = sorted({int(key.partition("/")[0]) for key in arrays})
     if len(arrays) != len(numbers) * len(specs):
@@ -211,6 +248,7 @@ def _samples_drained(
             f"{path} was drained for a model with {len(arrays) // len(numbers)} inputs; this one"
             f" has {len(specs)}"
         )
-    for index in choose(map(str, numbers), limit, seed):
-        keys = [sample_key(numbers[index], position) for position in range(len(specs))]
-        yield f"{path}, sample {numbers[index]}", [arrays[key].read() for key in keys]
+    for index in _chosen([str(n) for n in numbers], limit, seed):
+        number = numbers[index]
+        keys = [sample_key(number, position) for position in range(len(specs))]
+        yield f"{path}, sample {number}", str(number), [arrays[key].read() for key in keys]

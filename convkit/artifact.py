@@ -14,7 +14,7 @@ Trait = bool | int | str
 PARAMETER_BYTES = "parameter_bytes"
 """The one trait that a change of format carries along: containers have limits."""
 
-PRECISIONS = ("fp32", "fp16", "int8-dynamic", "int8")
+PRECISIONS = ("fp32", "fp16", "int8-weights", "int8-dynamic", "int4-weights", "int8")
 """Built-in precisions, best first. A path never moves to the left."""
 
 
@@ -137,6 +137,8 @@ class Artifact:
         traits: what a state is too coarse for: `opset`, `exporter`, `simplified`, `dynamic`, ...
             An absent trait is unknown.
         read: how the user said the file is to be read.
+        notes: what the converter that wrote it decided or had to leave, for people; they are of
+            this hop and do not travel further.
     """
 
     path: Path
@@ -147,3 +149,4 @@ class Artifact:
     size_bytes: int = 0
     traits: Mapping[str, Trait] = field(default_factory=dict)
     read: ReadOptions = field(default_factory=ReadOptions)
+    notes: tuple[str, ...] = ()

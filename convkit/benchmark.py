@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SpeedVerdict = Literal["faster", "slower", "equal", "cannot tell"]
-"""`faster` and `slower`: the whole confidence interval lies beyond the equivalence margin or, at
-least, on that side of 1 with its estimate beyond the margin; `equal`: the whole interval lies
-inside the margin; `cannot tell`: anything else."""
+"""`faster` and `slower`: the estimate lies beyond the equivalence margin, and the whole confidence
+interval beyond half of it (two processes of one file may differ by a percent that is real and means
+nothing); `equal`: the whole interval lies inside the margin; `cannot tell`: anything else."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Latency:
 
     Attributes:
         count: how many inferences were timed, warm-up left out.
+        own: the median without what inferences waited for a processor that other work on the
+            machine had; ratios are of such times. The same as `median` where the platform does
+            not tell.
     """
 
     count: int
@@ -28,11 +31,13 @@ class Latency:
     p95: float
     p99: float
     deviation: float
+    own: float = 0.0
 
 
 @dataclass(frozen=True)
 class SpeedRatio:
-    """A model's time over the baseline's, from paired rounds of the same run.
+    """A model's time over the baseline's, from paired rounds of the same run, without what either
+    waited for a processor that other work on the machine had.
 
     Attributes:
         baseline: title of the model that it is compared with.
@@ -109,7 +114,8 @@ class Benchmark:
     Attributes:
         baseline: title of the first model that could be measured, which the others are paired with.
         threads: what every runtime was told to use.
-        rounds: how often each model had its turn; `repeats`: inferences in one turn.
+        rounds: how often each model had its turn.
+        repeats: inferences in one turn of the slowest model; turns are about equally long.
         shapes: input name to the shape that was run.
         notes: in words: what makes the figures doubtful, or explains them.
     """

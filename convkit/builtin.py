@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convkit.plugin import hookimpl
 
 if TYPE_CHECKING:
-    from convkit.plugin import CalibrationSource
+    from convkit.plugin import CalibrationSource, Metric
 
 
 @hookimpl
@@ -16,3 +16,11 @@ def convkit_calibration_sources() -> tuple[CalibrationSource, ...]:
     from convkit.arrays import ArraySource
 
     return (ArraySource(),)
+
+
+@hookimpl
+def convkit_metrics() -> tuple[Metric, ...]:
+    """What needs no labels."""
+    from convkit.fidelity import Fidelity, Top1Agreement
+
+    return (Fidelity(), Top1Agreement())

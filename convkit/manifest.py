@@ -37,6 +37,7 @@ class HopRecord:
         environment: name and lock digest of an isolated environment, or empty.
         attempts: recipes tried, in order; empty where there was no choice.
         verification: against the original model; `predecessor` against the artifact before.
+        notes: what the converter decided by itself or had to leave, in words.
     """
 
     converter: str
@@ -54,16 +55,22 @@ class HopRecord:
     attempts: tuple[Attempt, ...] = ()
     verification: Verification | None = None
     predecessor: Verification | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A hop that failed and was routed around."""
+    """A hop that failed and was routed around.
+
+    Attributes:
+        source: the state that it started from; empty in manifests of older versions.
+    """
 
     converter: str
     target: str
     error: str
     message: str
+    source: str = ""
 
 
 @dataclass(frozen=True)

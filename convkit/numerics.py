@@ -83,31 +83,42 @@ def kinds(samples: Sequence[Any]) -> tuple[Slice, ...]:
         return (WHOLE,)
     if any(np.shape(s) != first.shape for s in samples):
         return (WHOLE,)
-    stacked = np.stack([np.nan_to_num(np.asarray(s, dtype=np.float64)) for s in samples])
+    arrays = [_finite(np.asarray(s)) for s in samples]
     best: tuple[Slice, ...] = (WHOLE,)
     for axis in range(1, first.ndim):
         size = first.shape[axis]
         if not 2 <= size <= MAX_SLICED_AXIS:
             continue
-        rows = np.moveaxis(stacked, axis + 1, 0).reshape(size, -1)
-        cuts = _cuts(rows, vector=first.ndim == 2 and first.shape[0] == 1)
+        rest = tuple(other for other in range(first.ndim) if other != axis)
+        low = np.min([a.min(axis=rest) for a in arrays], axis=0).astype(np.float64)
+        high = np.max([a.max(axis=rest) for a in arrays], axis=0).astype(np.float64)
+        cuts = _cuts(low, high, vector=first.ndim == 2 and first.shape[0] == 1)
         if cuts and len(cuts) < MAX_SLICES and (len(best) == 1 or len(cuts) + 1 < len(best)):
             edges = [0, *cuts, size]
             best = tuple(Slice(axis, a, b) for a, b in itertools.pairwise(edges))
     return best
 
 
-def _cuts(rows: Any, *, vector: bool) -> list[int]:
-    """Where the kind changes along the rows of a matrix.
+def _finite(array: Any) -> Any:
+    """The array; a float64 copy with NaN as 0 and infinities as huge numbers where it has any."""
+    import numpy as np
+
+    if np.isfinite(array).all():
+        return array
+    return np.nan_to_num(array.astype(np.float64))
+
+
+def _cuts(low: Any, high: Any, *, vector: bool) -> list[int]:
+    """Where the kind changes along an axis.
 
     Args:
-        vector: each row is a single number per sample (logits, say), too little to tell kinds by
+        low, high: smallest and largest value of each entry of the axis.
+        vector: each entry is a single number per sample (logits, say), too little to tell kinds by
             magnitude: one small logit would count as one.
     """
     import numpy as np
 
-    low, high = rows.min(axis=1), rows.max(axis=1)
-    size = np.abs(rows).max(axis=1)
+    size = np.maximum(-low, high)
     if high.max() > AMPLITUDE_JUMP:  # otherwise a shared scale harms nobody
         unit = (low >= 0) & (high <= 1)
         changes = [int(i) for i in np.flatnonzero(np.diff(unit.astype(np.int8))) + 1]
@@ -210,10 +221,17 @@ def _agreement(
         both = [m & n for m, n in zip(*finite, strict=True)]
         a = [x[m] for x, m in zip(a, both, strict=True)]
         b = [x[m] for x, m in zip(b, both, strict=True)]
-    errors = [float(np.square(x - y).sum()) for x, y in zip(a, b, strict=True)]
-    signals = [float(np.dot(x, x)) for x in a]
-    varies = _range(a)
+    signals = [_dot(x, x) for x in a]
+    norm = math.sqrt(sum(signals)) * math.sqrt(sum(_dot(y, y) for y in b))
+    products = sum(map(_dot, a, b))
+    low, high = _extremes(a)
+    least, most = _extremes(b)
+    varies = high - low
     variation = _variation(a) if whole else math.inf
+    for x, y in zip(a, b, strict=True):  # in place: the candidate's own copy is not needed again
+        np.subtract(x, y, out=y)
+    errors = [_dot(y, y) for y in b]
+    max_abs = _magnitude(*_extremes(b))
     rounding = sum(signals) / len(signals) * 10 ** (-ROUNDING_DB / 10)
     faintest = [sqnr_db(s, e) for s, e in zip(signals, errors, strict=True) if e > rounding]
     told = math.isfinite(variation) and sum(errors) / len(errors) > rounding
@@ -221,16 +239,14 @@ def _agreement(
         output=output,
         part=part.label,
         sqnr_db=sqnr_db(sum(signals), sum(errors)),
-        cosine=cosine(np.concatenate(a), np.concatenate(b)),
-        max_abs=max(
-            (float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True) if x.size), default=0.0
-        ),
-        reference_max=max((float(np.abs(x).max()) for x in a if x.size), default=0.0),
+        cosine=_cosine(products, norm, equal=max_abs == 0.0),
+        max_abs=max_abs,
+        reference_max=_magnitude(low, high),
         top1=_top1(part, left, right),
         constant=varies == 0.0 or variation <= sum(signals) * 10 ** (-STEADY_DB / 10),
-        collapsed=varies > 0.0 and sum(x.size for x in b) > 1 and _range(b) == 0.0,
+        collapsed=varies > 0.0 and sum(y.size for y in b) > 1 and most == least,
         non_finite=broken,
-        unit=any(x.size for x in a) and all(x.min() >= 0 and x.max() <= 1 for x in a if x.size),
+        unit=any(x.size for x in a) and low >= 0 and high <= 1,
         faintest_db=min(faintest, default=math.inf) if whole and len(left) > 1 else math.inf,
         varying_db=sqnr_db(variation, sum(errors)) if told else math.inf,
     )
@@ -245,23 +261,36 @@ def _misplaced(reference: Any, candidate: Any) -> bool:
 
 
 def _flat(part: Slice, samples: Sequence[Any]) -> list[Any]:
-    """A slice of every sample as a flat float64 array. What float32 cannot hold is zero."""
+    """A slice of every sample as a flat float64 array of its own; too small for float32 is zero."""
     import numpy as np
 
     flat = []
     for x in samples:
-        values = part.of(x).astype(np.float64).ravel()
+        values = part.of(x).astype(np.float64, order="C").ravel()
         if x.dtype == np.float64:
             values[np.abs(values) < np.finfo(np.float32).tiny] = 0.0
         flat.append(values)
     return flat
 
 
-def _range(samples: Sequence[Any]) -> float:
-    """Largest value less the smallest one; 0 where there is none."""
+def _dot(x: Any, y: Any) -> float:
+    """Sum of products. Not by BLAS, which wakes threads of its own for that: longer than it takes
+    to sum, while the machine is busy."""
+    import numpy as np
+
+    return float(np.einsum("i,i->", x, y))
+
+
+def _extremes(samples: Sequence[Any]) -> tuple[float, float]:
+    """The smallest and the largest value; zeros where there is none."""
     low = min((float(x.min()) for x in samples if x.size), default=0.0)
     high = max((float(x.max()) for x in samples if x.size), default=0.0)
-    return high - low
+    return low, high
+
+
+def _magnitude(low: float, high: float) -> float:
+    """The largest magnitude between two extremes."""
+    return max(abs(low), abs(high))
 
 
 def _variation(samples: Sequence[Any]) -> float:
@@ -271,7 +300,12 @@ def _variation(samples: Sequence[Any]) -> float:
     if len(samples) < 2 or any(x.shape != samples[0].shape for x in samples):
         return math.inf
     mean = sum(samples) / len(samples)
-    return sum(float(np.square(x - mean).sum()) for x in samples)
+    apart = np.empty_like(mean)
+    total = 0.0
+    for x in samples:
+        np.subtract(x, mean, out=apart)
+        total += _dot(apart, apart)
+    return total
 
 
 def sqnr_db(signal: float, error: float) -> float:
@@ -283,14 +317,12 @@ def sqnr_db(signal: float, error: float) -> float:
     return 10.0 * math.log10(signal / error)
 
 
-def cosine(a: Any, b: Any) -> float:
-    """Cosine similarity of two flat arrays; 1.0 for two zero vectors."""
-    import numpy as np
-
-    norm = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+def _cosine(products: float, norm: float, *, equal: bool) -> float:
+    """Cosine similarity from the sum of products and the product of norms; of two zero vectors
+    1.0, of a zero vector and another one 0.0."""
     if norm == 0.0:
-        return 1.0 if np.array_equal(a, b) else 0.0
-    return float(np.clip(np.dot(a, b) / norm, -1.0, 1.0))
+        return 1.0 if equal else 0.0
+    return min(1.0, max(-1.0, products / norm))
 
 
 def _top1(part: Slice, left: Sequence[Any], right: Sequence[Any]) -> float | None:

@@ -32,7 +32,9 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(50.0, 70.0, flips=0.01, peak=1e-4),
     "fp16": Tolerance(30.0, 40.0, flips=0.05),
+    "int8-weights": Tolerance(15.0, 25.0),
     "int8-dynamic": Tolerance(8.0, 15.0),
+    "int4-weights": Tolerance(5.0, 12.0),
     "int8": Tolerance(5.0, 12.0),
 }
 """By precision; see `tolerance_of` and `docs/explanation`."""

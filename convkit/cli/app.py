@@ -16,9 +16,17 @@ from convkit.errors import ConvkitError, ExitCode
 
 COMMANDS = (
     "convert",
+    "quantize",
     "plan",
+    "evaluate",
+    "bench",
+    "compare",
+    "report",
+    "view",
     "sample",
     "inspect",
+    "delegates",
+    "profile",
     "formats",
     "plugins",
     "env",
@@ -65,8 +73,8 @@ def run(arguments: list[str] | None = None) -> int:
     argv = sys.argv[1:] if arguments is None else arguments
     terminal = Terminal(as_json="--json" in argv, debug="--debug" in argv)
     try:
-        group.main(args=argv, prog_name="convkit", standalone_mode=False, obj=None)
-        return ExitCode.DONE
+        code = group.main(args=argv, prog_name="convkit", standalone_mode=False, obj=None)
+        return code if isinstance(code, int) else ExitCode.DONE  # click returns that of an Exit
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

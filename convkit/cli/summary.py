@@ -82,6 +82,8 @@ def _explain(terminal: Terminal, hop: HopRecord) -> None:
     if len(hop.attempts) > 1:
         tried = "; ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB ({a.verdict})" for a in hop.attempts)
         terminal.say(f"  recipes tried: {tried}")
+    for note in hop.notes:
+        terminal.say(f"  {note}")
     if hop.verification is not None:
         _verification(terminal, hop, hop.verification)
 

@@ -84,7 +84,7 @@ def _from_path(
             f"there is no calibration data at {path}",
             hint="Give a folder of images, a .npz/.npy or a safetensors file.",
         )
-    source = _source(session, path)
+    source = source_of(session, path)
     files = source.files(path)
     root = path if path.is_dir() else path.parent
     settings = session.settings
@@ -132,7 +132,12 @@ def _from_path(
     )
 
 
-def _source(session: Session, path: Path) -> CalibrationSource:
+def source_of(session: Session, path: Path) -> CalibrationSource:
+    """The reader that accepts the data.
+
+    Raises:
+        CalibrationError: there is none.
+    """
     sources = session.registry.calibration_sources.values()
     found = next((s for s in sources if s.accepts(path)), None)
     if found is not None:

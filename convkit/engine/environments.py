@@ -33,7 +33,7 @@ class EnvironmentBuilder:
     """Builds and finds environments under one folder."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.absolute()
 
     @property
     def root(self) -> Path:

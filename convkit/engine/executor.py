@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
+from convkit.engine.exclusions import AUTO, rules
 from convkit.engine.hops import HopResult, run_hop
 from convkit.engine.locate import locate
 from convkit.engine.planner import Banned, Beginning, beginning, require_path
 from convkit.engine.precheck import in_words, obstacles, remedy
-from convkit.engine.recipes import FULL, ladder
+from convkit.engine.recipes import FULL, asked, ladder
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.traits import describe, satisfies
 from convkit.engine.verify import load_outputs, outputs_of, verify
@@ -103,7 +104,13 @@ class Executor:
                 step = path.steps[len(hops)]
                 error.add_note(f"in hop {step.converter}")
                 failed.append(
-                    Failure(step.converter, str(step.target), type(error).__name__, error.message)
+                    Failure(
+                        step.converter,
+                        str(step.target),
+                        type(error).__name__,
+                        error.message,
+                        source=str(step.source),
+                    )
                 )
                 errors.append(error)
                 self._ban(path.steps[: len(hops) + 1], error)
@@ -246,11 +253,24 @@ class Executor:
         self, converter: Converter, previous: Found, stage: Stage
     ) -> Sequence[QuantRecipe]:
         """The ladder for static quantizers. Weights alone in fp16 or int8 leave the activations
-        in float, where an island of float at the outputs would change nothing."""
-        if self.session.settings.keep_float == "none" or not converter.needs_calibration:
+        in float, where an island of float at the outputs would change nothing. What the user
+        excludes holds for all of them.
+
+        Raises:
+            UsageError: an exclusion that matches nothing.
+        """
+        settings = self.session.settings
+        named = bool(settings.exclude or settings.exclude_ops)
+        climbing = converter.needs_calibration and (
+            AUTO in settings.exclude or (settings.keep_float == "auto" and not named)
+        )
+        if not named and not climbing:
             return (FULL,)
         twin = self._float_twin(converter, previous, stage)
-        return ladder(twin.inspection.layers, self._mixes(twin, stage))
+        layers = twin.inspection.layers
+        rungs = ladder(layers, self._mixes(twin, stage)) if climbing else ()
+        found = rules(layers, settings.exclude, settings.exclude_ops)
+        return asked(found, rungs) if found or rungs else (FULL,)
 
     def _float_twin(self, converter: Converter, previous: Found, stage: Stage) -> Found:
         if not converter.float_twin:

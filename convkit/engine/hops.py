@@ -103,7 +103,7 @@ def _convert(
     with session.store.scratch() as workdir:
         start = time.perf_counter()
         arguments = {
-            "artifact": encode(layout.plain(source)),
+            "artifact": encode(dataclasses.replace(layout.plain(source), notes=())),
             "output": str(output),
             "options": dict(step.options),
             "workdir": str(workdir),
@@ -111,6 +111,7 @@ def _convert(
             "recipe": encode(recipe),
             "seed": session.settings.seed,
             "threads": session.settings.threads,
+            "cpu_features": sorted(session.environment.cpu_features),
         }
         with _not_the_users_fault(converter):
             answer = session.ask(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convkit.alignment import Finding, agreement, divergence
+from convkit.alignment import Finding, divergence
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key
 from convkit.engine.session import Found, Samples, Session, Stage
@@ -17,6 +17,7 @@ from convkit.engine.verify import load_outputs, outputs_of
 from convkit.errors import ConvkitError
 from convkit.nodes import Node
 from convkit.numerics import compare
+from convkit.overlaps import agreement
 from convkit.plugin.protocols import Tracer
 from convkit.traces import Trace, read
 from convkit.verification import Divergence, Verdict, tolerance_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -62,7 +63,10 @@ def _cpu_features() -> frozenset[str]:
 def unmet_requirement(requirements: tuple[str, ...], environment: Environment) -> str:
     """The first requirement that this environment does not meet, in words; empty if none."""
     for text in requirements:
-        faults = [_fault(part.strip(), environment) for part in text.split(ALTERNATIVE)]
+        parts = [part.strip() for part in text.split(ALTERNATIVE)]
+        if any(_plainly_met(part, environment) for part in parts):
+            continue
+        faults = [_fault(part, environment) for part in parts]
         if all(faults):
             return " and ".join(faults)
     return ""
@@ -97,3 +101,30 @@ def _fault(text: str, environment: Environment) -> str:
     if not requirement.specifier.contains(version, prereleases=True):
         return f"{requirement.name} {version} is installed, {text} is needed"
     return ""
+
+
+_PLAIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:>=(?P<least>\d+(?:\.\d+)*))?")
+_RELEASE = re.compile(r"\d+(?:\.\d+)*(?=$|\+)")
+
+
+def _plainly_met(text: str, environment: Environment) -> bool:
+    """Whether a bare name, or a name with a least release, is met by a plain release.
+
+    Nearly all requirements are of that kind, and importing `packaging` to read them took as long
+    as the planning itself. Whatever is not plain, or not met, is for `packaging` to judge.
+    """
+    plain = _PLAIN.fullmatch(text)
+    version = environment.distributions.get(plain["name"]) if plain else None
+    if plain is None or version is None:
+        return False
+    if plain["least"] is None:
+        return True
+    release = _RELEASE.match(version)
+    return release is not None and _numbers(release[0]) >= _numbers(plain["least"])
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in release.split(".")]
+    while numbers and not numbers[-1]:  # 2 and 2.0 are the same release
+        numbers.pop()
+    return tuple(numbers)

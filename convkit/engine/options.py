@@ -54,6 +54,10 @@ def _parse(option: Option, raw: OptionValue) -> list[OptionValue]:
         if isinstance(option.default, bool):
             words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
             value = raw if isinstance(raw, bool) else words[str(raw).lower()]
+        elif isinstance(option.default, str) and option.choices:
+            # `QDQ` for `qdq`: tools differ in how they spell their own words
+            alike = (c for c in option.choices if str(c).lower() == str(raw).lower())
+            value = raw if raw in option.choices else next(alike, str(raw))
         else:
             value = type(option.default)(raw)
     except (KeyError, ValueError):

@@ -41,6 +41,23 @@ def ladder(layers: Sequence[LayerInfo], outputs_mix_kinds: bool) -> tuple[QuantR
     return tuple(rungs)
 
 
+def asked(
+    rules: tuple[QuantRule, ...], rungs: Sequence[QuantRecipe] = ()
+) -> tuple[QuantRecipe, ...]:
+    """What the user wants in float: that alone, or on top of each rung of the ladder."""
+    if not rungs:
+        return (QuantRecipe("kept in float as asked for", rules),)
+    if not rules:
+        return tuple(rungs)
+    return tuple(
+        QuantRecipe(
+            f"{rung.name}, and what was asked for" if rung.rules else "kept in float as asked for",
+            (*rules, *rung.rules),
+        )
+        for rung in rungs
+    )
+
+
 def heavy(layers: Sequence[LayerInfo]) -> frozenset[str]:
     """Names of the operators that do the work; see `HEAVY_SHARE`."""
     macs = sum(layer.macs for layer in layers)

@@ -82,6 +82,7 @@ def _hop(session: Session, hop: WalkedHop) -> HopRecord:
         attempts=hop.attempts,
         verification=hop.verification,
         predecessor=hop.predecessor,
+        notes=artifact.notes,
     )
 
 

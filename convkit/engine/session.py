@@ -23,6 +23,7 @@ from convkit.engine.machine import (
     unmet_requirement,
 )
 from convkit.engine.store import Store
+from convkit.engine.worker import Worker
 from convkit.engine.workers import Workers
 from convkit.environment import Environment, IsolatedEnvironment
 from convkit.errors import NoPathError
@@ -41,6 +42,8 @@ class Settings:
         verify: compare every hop with the original.
         reroute: try the next-best path where a hop fails.
         keep_float: `auto` (the recipe ladder) or `none` (everything in integers).
+        exclude, exclude_ops: layers that must stay in float, see `convkit.engine.exclusions`; the
+            ladder is then climbed only if `auto` is among the former.
         verify_samples: how many samples a verification looks at.
         threads: for converters and runners; 0 leaves the choice to the tool.
     """
@@ -48,6 +51,8 @@ class Settings:
     verify: bool = True
     reroute: bool = True
     keep_float: str = "auto"
+    exclude: tuple[str, ...] = ()
+    exclude_ops: tuple[str, ...] = ()
     verify_samples: int = 8
     seed: int = 0
     threads: int = 0
@@ -96,8 +101,9 @@ class Session:
         *,
         stage: Stage | None = None,
         isolated: IsolatedEnvironment | None = None,
+        worker: Worker | None = None,
     ) -> Any:
-        """Ask the right worker for an operation of one implementation.
+        """Ask the right worker, or a dedicated one, for an operation of one implementation.
 
         Raises:
             NoPathError: what it requires is not installed; the hint is the command that cures it.
@@ -114,6 +120,7 @@ class Session:
             name=name,
             log=f"{name}-{op}",
             isolated=isolated,
+            worker=worker,
             progress=stage.progress if stage else (lambda phase, fraction: None),
         )
 
@@ -224,6 +231,9 @@ _JUDGES = (
     "arrays.py",
     "nodes.py",
     "numerics.py",
+    "overlaps.py",
+    "pairing.py",
+    "plugin/shapes.py",
     "samples.py",
     "sketches.py",
     "traces.py",

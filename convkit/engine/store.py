@@ -28,6 +28,7 @@ class Store:
     """A store under one root folder."""
 
     def __init__(self, root: Path) -> None:
+        root = root.absolute()  # converters may change the folder they work in
         self.root = root
         self._objects = root / "objects"
         self._locks = root / "locks"

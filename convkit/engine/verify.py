@@ -136,7 +136,7 @@ def verify(
         more, further, note = _in_a_batch(session, reference, candidate, samples, stage)
 
         def against_it(outputs: Path) -> Finding:
-            own, faults = _compare(reference, candidate, outputs, right)
+            own, faults = compare_outputs(reference, candidate, outputs, right)
             return _judge((*own, *more), [*faults, *further], candidate)
 
         verdict, slices, judged = against_it(left)
@@ -178,7 +178,7 @@ def _contradiction(
         outputs = _run(session, runner, reference, few, stage)
     except ConversionError:
         return None
-    slices, problems = _compare(reference, reference, left, outputs)
+    slices, problems = compare_outputs(reference, reference, left, outputs)
     verdict, _, between = _judge(slices, problems, reference)
     if verdict != "wrong":
         return None
@@ -207,7 +207,7 @@ def _in_a_batch(
         return (), [], f"its batch axis is open, but a batch of 2 cannot be run: {error.message}"
     if left is None or right is None:
         return (), [], ""
-    slices, problems = _compare(reference, candidate, left, right)
+    slices, problems = compare_outputs(reference, candidate, left, right)
     named = tuple(dataclasses.replace(s, output=f"{s.output} in a batch") for s in slices)
     return named, [f"in a batch: {problem}" for problem in problems], ""
 
@@ -306,20 +306,23 @@ def _is_known(size: int | str | None) -> TypeGuard[int]:
 
 
 def load_outputs(path: Path, count: int) -> list[list[Any]]:
-    """Outputs by output index, then sample."""
-    from safetensors.numpy import load_file
+    """Outputs by output index, then sample; of the first `count` samples."""
+    from safetensors import safe_open
 
-    arrays = load_file(path)
-    width = len({k.partition("/")[2] for k in arrays})
-    return [[arrays[sample_key(s, i)] for s in range(count)] for i in range(width)]
+    with safe_open(path, framework="numpy") as file:
+        width = len({k.partition("/")[2] for k in file.keys()})  # noqa: SIM118 - not a mapping
+        return [[file.get_tensor(sample_key(s, i)) for s in range(count)] for i in range(width)]
 
 
-def _compare(
-    reference: Artifact, candidate: Artifact, left: Path, right: Path
+def compare_outputs(
+    reference: Artifact, candidate: Artifact, left: Path, right: Path, limit: int | None = None
 ) -> tuple[tuple[SliceAgreement, ...], list[str]]:
+    """Agreement of two files of outputs, slice by slice, over the first `limit` samples; and in
+    words what cannot be compared."""
     from convkit.numerics import compare
 
     count = min(_count(left), _count(right))
+    count = count if limit is None else min(count, limit)
     ours, theirs = load_outputs(left, count), load_outputs(right, count)
     if not len(reference.outputs) == len(ours) == len(theirs):
         counts = f"{len(ours)} of {len(reference.outputs)} outputs, the result {len(theirs)}"

@@ -15,7 +15,7 @@ from convkit.artifact import Artifact, ReadOptions
 from convkit.calibration import CalibrationData, carried, sample_key
 from convkit.codec import decode, encode
 from convkit.engine.layout import to_artifact, to_original
-from convkit.errors import PluginError
+from convkit.errors import PluginError, UsageError
 from convkit.plugin.protocols import HopContext
 from convkit.quant import QuantRecipe
 
@@ -32,6 +32,7 @@ def op_convert(arguments: Mapping[str, Any], progress: Progress) -> Any:
         recipe=decode(QuantRecipe | None, arguments["recipe"]),
         seed=arguments["seed"],
         threads=arguments["threads"],
+        cpu_features=frozenset(arguments.get("cpu_features", ())),
     )
     artifact = decode(Artifact, arguments["artifact"])
     output = Path(arguments["output"])
@@ -102,6 +103,26 @@ def op_trace(arguments: Mapping[str, Any], progress: Progress) -> Any:
     return {"count": traces.write(shown, folder, budget, only and frozenset(only))}
 
 
+def op_operations(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """The operators of a file, with what the rules of accelerators ask about."""
+    inspector = _implementation(arguments)
+    read = decode(ReadOptions, arguments["read"])
+    return encode(tuple(inspector.operations(Path(arguments["path"]), read)))
+
+
+def op_profile(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Profile an artifact on the first of the samples."""
+    artifact = decode(Artifact, arguments["artifact"])
+    sample = next(_samples(Path(arguments["inputs"]), 1)) if artifact.inputs else ()
+    cast = [
+        _cast(to_artifact(value, spec), spec.dtype)
+        for value, spec in zip(sample, artifact.inputs, strict=True)
+    ]
+    folder, threads, runs = Path(arguments["folder"]), arguments["threads"], arguments["runs"]
+    with _temporary_files_in(folder):
+        return encode(_implementation(arguments).profile(artifact, cast, threads, runs, folder))
+
+
 def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Read calibration data through its source into one safetensors file."""
     from convkit.samples import drain
@@ -117,29 +138,60 @@ def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
     }
 
 
-def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:
-    """Pre-process a metric's data set into one safetensors file."""
-    metric = _implementation(arguments)
+def op_samples(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Read data without its labels, in its own order where its source knows one, into one
+    safetensors file; answers the samples' names."""
+    from convkit.plugin.protocols import OrderedSource
+
+    source = _implementation(arguments)
     artifact = decode(Artifact, arguments["artifact"])
-    writer = _SampleWriter()
-    for number, sample in enumerate(
-        metric.inputs(Path(arguments["data"]), artifact, arguments["limit"])
-    ):
+    path, limit = Path(arguments["data"]), arguments["limit"]
+    named = (
+        source.samples(path, artifact, limit)
+        if isinstance(source, OrderedSource)
+        else ((str(n), s) for n, s in enumerate(source.read(path, artifact, {}, limit, 0)))
+    )
+    writer, names = _SampleWriter(_free_memory()), []
+    for number, (name, sample) in enumerate(islice(named, limit)):
+        writer.add(number, sample)
+        names.append(name)
+    writer.save(Path(arguments["output"]))
+    return {"count": writer.count, "names": names}
+
+
+def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Pre-process a metric's data set into one safetensors file; no count where the metric leaves
+    that to the calibration sources."""
+    artifact = decode(Artifact, arguments["artifact"])
+    samples = _metric(arguments).inputs(Path(arguments["data"]), artifact, arguments["limit"])
+    if samples is None:
+        return {"count": None}
+    writer = _SampleWriter(_free_memory())
+    for number, sample in enumerate(samples):
         writer.add(number, sample)
     writer.save(Path(arguments["output"]))
     return {"count": writer.count}
 
 
 def op_metric_score(arguments: Mapping[str, Any], progress: Progress) -> Any:
-    """Score the outputs of one model."""
-    metric = _implementation(arguments)
+    """Score the outputs of one model, against the labels or against the reference's outputs."""
+    metric, data, limit = _metric(arguments), Path(arguments["data"]), arguments["limit"]
     outputs = _samples(Path(arguments["outputs"]), None)
-    return encode(metric.score(Path(arguments["data"]), outputs, arguments["limit"]))
+    if arguments.get("reference"):
+        reference = _samples(Path(arguments["reference"]), None)
+        return encode(metric.score_against(data, outputs, reference, limit))
+    return encode(metric.score(data, outputs, limit))
+
+
+def op_metric_probe(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Whether a user's metric looks at the outputs at all."""
+    outputs = list(_samples(Path(arguments["outputs"]), None))
+    return _metric(arguments).depends(Path(arguments["data"]), outputs, arguments["limit"])
 
 
 def op_metric_picture(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Draw models side by side; answers whether the metric has a picture."""
-    metric = _implementation(arguments)
+    metric = _metric(arguments)
     outputs = {
         title: list(_samples(Path(path), arguments["limit"]))
         for title, path in arguments["outputs"].items()
@@ -152,6 +204,48 @@ def op_load(arguments: Mapping[str, Any], progress: Progress) -> Any:
     for name in arguments["modules"]:
         import_module(name)
     return {}
+
+
+def op_time_imports(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Open and run an artifact once; answers the modules that this imported."""
+    from convkit.engine import timing
+
+    return timing.imports(_implementation(arguments), _prepared(arguments), arguments)
+
+
+def op_time_open(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Open an artifact that is going to be timed, in a worker of its own."""
+    from convkit.engine import timing
+
+    return timing.open_model(_implementation(arguments), _prepared(arguments), arguments)
+
+
+def op_time_warm(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Run the opened artifact until its times are steady."""
+    from convkit.engine import timing
+
+    return timing.warm(arguments["seconds"])
+
+
+def op_time_turn(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Time a few inferences of the opened artifact."""
+    from convkit.engine import timing
+
+    return timing.turn(arguments["sample"], arguments["repeats"], arguments["settle"])
+
+
+def op_time_flow(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Run the opened artifact without a break for some time."""
+    from convkit.engine import timing
+
+    return timing.flow(arguments["begin"], arguments["seconds"])
+
+
+def op_time_memory(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """How much memory the opened artifact took at most."""
+    from convkit.engine import timing
+
+    return timing.memory()
 
 
 @contextmanager
@@ -181,6 +275,36 @@ def _implementation(arguments: Mapping[str, Any]) -> Any:
     raise PluginError(f"plugin {target} offers no {name} among its {kind} in this environment")
 
 
+def _metric(arguments: Mapping[str, Any]) -> Any:
+    """A plugin's metric, or one of the user's own."""
+    if arguments.get("user") is None:
+        return _implementation(arguments)
+    from convkit.engine.user_metric import UserMetric
+
+    user = arguments["user"]
+    return UserMetric.load(user["text"], Path(user["folder"]), user["names"])
+
+
+def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:
+    """Reads samples as an artifact takes them: axes and types change before anything is timed."""
+    artifact = decode(Artifact, arguments["artifact"])
+
+    def read() -> list[list[Any]]:
+        import numpy as np
+
+        if not artifact.inputs:
+            return [[]]
+        return [
+            [
+                np.ascontiguousarray(_cast(to_artifact(value, spec), spec.dtype))
+                for value, spec in zip(sample, artifact.inputs, strict=True)
+            ]
+            for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
+        ]
+
+    return read
+
+
 def _samples(path: Path, limit: int | None) -> Iterator[Sequence[Any]]:
     """Samples of a safetensors file, in order, one at a time."""
     from safetensors import safe_open
@@ -208,11 +332,20 @@ def _cast(value: Any, dtype: str) -> Any:
         return value.astype(getattr(ml_dtypes, dtype))
 
 
+def _free_memory() -> int:
+    """Bytes that samples may take: what is free, less some for running the models."""
+    import psutil
+
+    return int(0.7 * psutil.virtual_memory().available)
+
+
 class _SampleWriter:
     """Collects samples and writes them as one safetensors file."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int | None = None) -> None:
+        """`budget`: the most bytes that may be collected."""
         self._arrays: dict[str, Any] = {}
+        self._left = budget
         self.count = 0
 
     def add(self, number: int, arrays: Sequence[Any]) -> None:
@@ -221,6 +354,14 @@ class _SampleWriter:
         for index, array in enumerate(arrays):
             whole = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
             self._arrays[sample_key(number, index)] = carried(whole)
+            if self._left is not None:
+                self._left -= whole.nbytes
+                if self._left < 0:
+                    raise UsageError(
+                        f"the samples do not fit into the free memory: it is full after"
+                        f" {self.count}",
+                        hint=f"Use fewer: --limit {max(1, self.count // 2)}.",
+                    )
         self.count += 1
 
     def save(self, path: Path) -> None:

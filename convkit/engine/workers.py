@@ -28,6 +28,7 @@ class Workers:
         self._logs = logs
         self.limits = limits
         self._workers: dict[str, Worker] = {}
+        self._dedicated: list[Worker] = []
 
     def __enter__(self) -> Workers:
         return self
@@ -42,9 +43,24 @@ class Workers:
 
     def close(self) -> None:
         """Kill all workers."""
-        for worker in self._workers.values():
+        for worker in (*self._workers.values(), *self._dedicated):
             worker.kill()
         self._workers.clear()
+        self._dedicated.clear()
+
+    def dedicated(self) -> Worker:
+        """A further worker of the main environment, for one purpose only: what is measured must
+        share its process with nothing. It is killed with the others, or by `dismiss`."""
+        worker = Worker(
+            main_interpreter(), {}, [p for p in sys.path if p], self._logs / "worker.log"
+        )
+        self._dedicated.append(worker)
+        return worker
+
+    def dismiss(self, worker: Worker) -> None:
+        """Kill a dedicated worker."""
+        worker.kill()
+        self._dedicated.remove(worker)
 
     def ready(self, isolated: IsolatedEnvironment | None) -> bool:
         """Whether an environment is there, so that asking builds nothing."""
@@ -60,10 +76,15 @@ class Workers:
         name: str,
         log: str,
         isolated: IsolatedEnvironment | None = None,
+        worker: Worker | None = None,
         progress: Callable[[str, float | None], None] = lambda phase, fraction: None,
     ) -> Any:
-        """Ask for an operation of one implementation; see `Worker.request`."""
-        worker = self._worker(isolated, plugin, progress)
+        """Ask for an operation of one implementation; see `Worker.request`.
+
+        Args:
+            worker: a dedicated one, else the one of the environment.
+        """
+        worker = worker or self._worker(isolated, plugin, progress)
         full = {**arguments, "plugin": plugin.target, "kind": kind, "name": name}
         return worker.request(
             op, full, log=self._logs / f"{log}.log", limits=self.limits, progress=progress

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from convkit.artifact import Artifact, ReadOptions, State, Trait
 from convkit.calibration import CalibrationData
@@ -18,6 +18,9 @@ from convkit.environment import IsolatedEnvironment
 from convkit.inspection import Inspection
 from convkit.plans import OptionValue
 from convkit.quant import QuantRecipe
+
+if TYPE_CHECKING:  # many dataclasses, which planning does not need
+    from convkit.delegates import ExecutionProfile, Operation
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class HopContext:
         calibration: present where the converter declares `needs_calibration`.
         recipe: what to keep in float, for converters that declare `takes_recipe`.
         seed, threads: for determinism; 0 threads leaves the choice to the tool.
+        cpu_features: see `Environment`; empty where unknown.
         progress: call it with a phase in words and, where known, a fraction in 0..1.
     """
 
@@ -102,6 +106,7 @@ class HopContext:
     recipe: QuantRecipe | None = None
     seed: int = 0
     threads: int = 0
+    cpu_features: frozenset[str] = frozenset()
 
 
 class Implementation(Protocol):
@@ -282,6 +287,26 @@ class Tracer(Runner, Protocol):
 
 
 @runtime_checkable
+class Profiler(Runner, Protocol):
+    """A runner that can tell which kernels run, in which arithmetic and for how long."""
+
+    def profile(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int, runs: int, folder: Path
+    ) -> ExecutionProfile:
+        """Some inferences after a warm-up; `model` of the answer is left empty. Layers of the
+        model are called as the format's inspector calls them. The runtime optimizes as it would in
+        production.
+
+        Args:
+            inputs: as in `Session.run`.
+            folder: an empty private one, for files that the runtime insists on; deleted afterwards.
+
+        Raises:
+            ConversionError: when the runtime cannot load or run the model.
+        """
+
+
+@runtime_checkable
 class Inspector(Implementation, Protocol):
     """Reads artifacts of one format."""
 
@@ -308,6 +333,19 @@ class Renamer(Inspector, Protocol):
 
         Args:
             names: old name to new name, both in the file's own folder.
+        """
+
+
+@runtime_checkable
+class OperationReader(Inspector, Protocol):
+    """An inspector that can also tell what the rules of accelerators ask about operators."""
+
+    def operations(self, path: Path, read: ReadOptions) -> Sequence[Operation]:
+        """Every operator of the main graph in the order of execution, called as `inspect` calls
+        its layer.
+
+        Raises:
+            InputError, UnsafeError: see `inspect`.
         """
 
 
@@ -362,6 +400,19 @@ class CalibrationSource(Implementation, Protocol):
         Raises:
             CalibrationError: unreadable, wrong shape, or no transform declared.
         """
+        ...
+
+
+@runtime_checkable
+class OrderedSource(CalibrationSource, Protocol):
+    """A calibration source whose data has an order that people know: file names, rows."""
+
+    def samples(
+        self, path: Path, artifact: Artifact, limit: int | None
+    ) -> Iterator[tuple[str, Sequence[Any]]]:
+        """The first `limit` samples in the data's own order, each with its name: of a file, its
+        path inside the folder, of a row, its number from 0. Else as `read`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -373,20 +424,28 @@ class MetricResult:
         value: the headline number, higher is better.
         details: further numbers by name.
         samples: how many samples it is over.
+        problems: what makes the value doubtful, in words, such as an output without detections.
     """
 
     name: str
     value: float
     details: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
+    problems: tuple[str, ...] = ()
 
 
 @runtime_checkable
 class Metric(Implementation, Protocol):
     """A task metric over a labelled data set; all methods run in a worker."""
 
-    def inputs(self, data: Path, artifact: Artifact, limit: int | None) -> Iterator[Sequence[Any]]:
-        """Pre-processed samples in the data set's order, as `CalibrationSource.read`."""
+    def inputs(
+        self, data: Path, artifact: Artifact, limit: int | None
+    ) -> Iterator[Sequence[Any]] | None:
+        """Pre-processed samples in the data set's order, as `CalibrationSource.read`.
+
+        None leaves reading to the calibration source that accepts the data, in its own order.
+        """
+        ...
 
     def score(
         self, data: Path, outputs: Iterable[Sequence[Any]], limit: int | None
@@ -402,3 +461,23 @@ class Metric(Implementation, Protocol):
             outputs: title of a model to its outputs on the first samples.
             path: the PNG to write.
         """
+        ...
+
+
+@runtime_checkable
+class ReferenceMetric(Metric, Protocol):
+    """A metric that needs no labels: it holds a model's outputs against those of the reference.
+
+    The engine calls `score_against`; `score` raises.
+    """
+
+    def score_against(
+        self,
+        data: Path,
+        outputs: Iterable[Sequence[Any]],
+        reference: Iterable[Sequence[Any]],
+        limit: int | None,
+    ) -> MetricResult:
+        """Score the outputs; `reference` has the other model's, sample by sample. A model held
+        against itself has the best value there is."""
+        ...

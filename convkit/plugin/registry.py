@@ -12,6 +12,7 @@ from convkit.errors import PluginError, UsageError, did_you_mean
 from convkit.plugin.manager import BrokenPlugin, LoadedPlugin, PluginManager
 
 if TYPE_CHECKING:
+    from convkit.delegates import DelegateRules
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
@@ -28,6 +29,7 @@ KINDS = (
     "inspectors",
     "calibration_sources",
     "metrics",
+    "delegate_rules",
     "samples",
 )
 """What a registry holds; each has a hook `convkit_<kind>`."""
@@ -91,6 +93,19 @@ class Registry:
         return self._collect("metrics", _shaped("Metric", "name"))
 
     @cached_property
+    def delegate_rules(self) -> Mapping[str, DelegateRules]:
+        """Rules of accelerators by name, read from their files; each file stands for itself."""
+        from convkit.plugin.delegate_rules import read_rules
+
+        formats = self.formats
+
+        def fault(rules: DelegateRules) -> str:
+            known = rules.format in formats
+            return "" if known else f"{rules.name} speaks of an unknown format {rules.format!r}"
+
+        return self._collect("delegate_rules", fault, read=read_rules)
+
+    @cached_property
     def samples(self) -> Mapping[str, Sample]:
         """Bundled examples by name."""
         return self._collect("samples", _sample_fault)
@@ -135,8 +150,13 @@ class Registry:
         kind: str,
         fault_of: Callable[[Any], str],
         key: Callable[[Any], str] = lambda thing: str(thing.name),
+        read: Callable[[Any], Any] = lambda thing: thing,
     ) -> Mapping[str, Any]:
-        """Ask every plugin for one kind, check each answer, and freeze the result."""
+        """Ask every plugin for one kind, check each answer, and freeze the result.
+
+        Args:
+            read: from what the hook answers to the thing itself.
+        """
         found: dict[str, Any] = {}
         hook = f"convkit_{kind}"
         for loaded, answer in self._manager.call(hook):
@@ -148,6 +168,7 @@ class Registry:
                 continue
             for thing in things:
                 try:
+                    thing = read(thing)
                     reason = fault_of(thing)
                     name = "" if reason else key(thing)
                 except Exception as error:  # a declaration of wrong types

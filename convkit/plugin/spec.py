@@ -64,6 +64,12 @@ def convkit_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
 
 
 @hookspec
+def convkit_delegate_rules() -> Iterable[Path]:  # type: ignore[empty-body]
+    """TOML files that say which operators an accelerator takes; `convkit.plugin.delegate_rules`
+    describes them. The files are read where they are asked for, so naming them costs nothing."""
+
+
+@hookspec
 def convkit_samples() -> Iterable[Sample]:  # type: ignore[empty-body]
     """Examples for `convkit sample`."""
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convkit.testing.calibration_source import CalibrationSourceContract
     from convkit.testing.converter import ConverterContract
+    from convkit.testing.delegate_rules import DelegateRulesContract
     from convkit.testing.format import FormatContract
     from convkit.testing.inspector import InspectorContract
     from convkit.testing.plugin import PluginContract
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CalibrationSourceContract",
     "ConverterContract",
+    "DelegateRulesContract",
     "FormatContract",
     "InspectorContract",
     "PluginContract",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "CalibrationSourceContract": "calibration_source",
     "ConverterContract": "converter",
+    "DelegateRulesContract": "delegate_rules",
     "FormatContract": "format",
     "InspectorContract": "inspector",
     "PluginContract": "plugin",

@@ -28,23 +28,30 @@ from convkit.testing.specs import spec_faults
 
 
 class ConverterContract(LaboratoryContract):
-    """Inherit, and override the fixtures `converter` and `source`.
+    """Inherit, name the `edge`, and override the fixture `source`.
 
     A conversion runs twice on the good source and once on every damaged copy of it; the tests
     look at those runs, so their number costs nothing.
 
     Attributes:
+        edge: the name of the converter, as its plugin offers it; needs not be set where the fixture
+            `converter` is overridden.
+        tolerance: the SQNR in dB that the result must reach; None for the floor of its precision.
         deterministic: set to False where the tool cannot give the same file twice, and say why in
             `why_not_deterministic`.
     """
 
+    edge: ClassVar[str] = ""
+    tolerance: ClassVar[float | None] = None
     deterministic: ClassVar[bool] = True
     why_not_deterministic: ClassVar[str] = ""
 
     @pytest.fixture
-    def converter(self) -> Converter:
+    def converter(self, laboratory: Laboratory) -> Converter:
         """The implementation, taken from the plugin's hook."""
-        raise NotImplementedError("override the fixture `converter`")
+        if not self.edge:
+            raise NotImplementedError("set `edge`, or override the fixture `converter`")
+        return laboratory.session.registry.converter(self.edge)
 
     @pytest.fixture
     def source(self) -> Path:
@@ -63,8 +70,8 @@ class ConverterContract(LaboratoryContract):
 
     @pytest.fixture
     def tolerance_db(self) -> float | None:
-        """The SQNR that the result must reach; None for the floor of its precision."""
-        return None
+        """See `tolerance`; a fixture, for suites whose classes choose it by more."""
+        return self.tolerance
 
     @pytest.fixture
     def found(

@@ -10,10 +10,11 @@ import pytest
 
 from convkit.artifact import ReadOptions, State
 from convkit.codec import decode, encode
+from convkit.delegates import Operation
 from convkit.engine.digest import digest_path
 from convkit.errors import WorkerError
 from convkit.inspection import Inspection
-from convkit.plugin.protocols import Inspector
+from convkit.plugin.protocols import Inspector, OperationReader
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged
 from convkit.testing.laboratory import Laboratory, Observation, offered
@@ -62,6 +63,29 @@ class InspectorContract(LaboratoryContract):
         for specs in (inspection.inputs, inspection.outputs):
             assert not spec_faults(specs), spec_faults(specs)
         assert not trait_faults(inspection.traits), trait_faults(inspection.traits)
+
+    def test_operations_are_the_layers(
+        self,
+        laboratory: Laboratory,
+        inspector: Inspector,
+        inspection: Inspection,
+        source: Path,
+        read: ReadOptions,
+    ) -> None:
+        """What it tells for the rules of accelerators, it tells of the same layers in the same
+        order, with the tensors that flow between them."""
+        if not isinstance(inspector, OperationReader):
+            pytest.skip(f"{inspector.name} does not read operations")
+        arguments = {"path": str(source), "read": encode(read)}
+        answer = laboratory.session.ask("operations", "inspectors", inspector.name, arguments)
+        operations = decode(tuple[Operation, ...], answer)
+        assert [(op.layer, op.op_type) for op in operations] == [
+            (layer.name, layer.op_type) for layer in inspection.layers
+        ]
+        for op, layer in zip(operations, inspection.layers, strict=True):
+            assert [operand.name for operand in op.outputs] == list(layer.outputs), layer.name
+            flowing = {x.name for x in op.inputs if x is not None and not x.constant}
+            assert flowing <= set(layer.inputs), f"{layer.name} takes {sorted(flowing)}"
 
     def test_layers_are_well_formed(self, inspection: Inspection) -> None:
         """Unique names, in execution order, counts that are none below zero."""

@@ -36,6 +36,7 @@ LISTS = (
     "convkit_inspectors",
     "convkit_calibration_sources",
     "convkit_metrics",
+    "convkit_delegate_rules",
     "convkit_samples",
 )
 """Hooks that answer an iterable and take nothing."""

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from convkit import traces
-from convkit.alignment import agreement
 from convkit.artifact import Artifact, ReadOptions
 from convkit.calibration import sample_key
-from convkit.codec import encode
+from convkit.codec import decode, encode
+from convkit.delegates import ExecutionProfile
 from convkit.engine.digest import digest_path
 from convkit.engine.locate import SAME_DB
 from convkit.engine.session import Found
 from convkit.engine.verify import load_outputs
 from convkit.errors import WorkerError
 from convkit.nodes import Node
-from convkit.plugin.protocols import Runner, Tracer
+from convkit.overlaps import agreement
+from convkit.plugin.protocols import Profiler, Runner, Tracer
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged
 from convkit.testing.laboratory import Laboratory, Observation, offered
@@ -177,6 +178,25 @@ class RunnerContract(LaboratoryContract):
                     for n in nodes
                 ), f"output {spec.name} is not in the trace"
 
+    def test_profile_is_of_the_model(
+        self, laboratory: Laboratory, runner: Runner, found: Found, samples: list[list[Any]]
+    ) -> None:
+        """A profiler speaks of the inspector's layers, each in one kernel at most, and its kernels
+        do not take longer than the inferences that they belong to."""
+        seen = self.profile(laboratory, runner, found, samples[0])
+        assert not seen.strays, f"written: {', '.join(seen.strays)}"
+        told = decode(ExecutionProfile, seen.result)
+        assert told.runner == runner.name and told.runs > 0 and told.wall_seconds > 0
+        assert told.layers, "no kernel ran"
+        named = [name for kernel in told.layers for name in kernel.layers]
+        strangers = set(named) - {layer.name for layer in found.inspection.layers}
+        assert not strangers, f"the inspector knows no layers {sorted(strangers)[:4]}"
+        assert len(set(named)) == len(named), "a layer is in two kernels"
+        assert all(kernel.seconds >= 0 for kernel in told.layers)
+        assert told.seconds <= 1.5 * told.wall_seconds + 1e-3, (
+            f"kernels took {told.seconds:.6f} s of {told.wall_seconds:.6f} s"
+        )
+
     def run(
         self,
         laboratory: Laboratory,
@@ -223,6 +243,33 @@ class RunnerContract(LaboratoryContract):
             pytest.fail(f"{seen.error['type']}: {seen.error['message']}\n{seen.error['traceback']}")
         nodes = traces.read(place, found.inspection.layers).nodes
         return [node for node in nodes if node.op_type != traces.INPUT]
+
+    def profile(
+        self, laboratory: Laboratory, runner: Runner, found: Found, sample: Sequence[Any]
+    ) -> Observation:
+        """Profile in a worker; skips for other runners."""
+        from safetensors.numpy import save_file
+
+        if not isinstance(runner, Profiler):
+            pytest.skip(f"{runner.name} cannot profile")
+        place = laboratory.root / f"profile-{uuid.uuid4().hex[:8]}"
+        place.mkdir()
+        given = place / "inputs.safetensors"
+        save_file({sample_key(0, index): array for index, array in enumerate(sample)}, given)
+        arguments = {
+            "artifact": encode(found.artifact),
+            "inputs": str(given),
+            "threads": 1,
+            "runs": 5,
+            "folder": str(place),
+        }
+        around = (found.artifact.path.parent,)
+        seen = laboratory.observe(
+            "profile", "runners", runner.name, arguments, own=(place,), around=around
+        )
+        if seen.error is not None:
+            pytest.fail(f"{seen.error['type']}: {seen.error['message']}\n{seen.error['traceback']}")
+        return seen
 
     def observe(
         self,

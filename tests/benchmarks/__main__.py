@@ -1,21 +1,36 @@
-"""`python -m tests.benchmarks [NAME ...]`."""
+"""`python -m tests.benchmarks [NAME ...]`, or one NAME with options of its own."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-NAMES = ("startup", "overhead", "sharing", "verification", "accuracy", "frozen")
+NAMES = (
+    "startup",
+    "overhead",
+    "sharing",
+    "verification",
+    "accuracy",
+    "frozen",
+    "integers",
+    "verdicts",
+    "agreement",
+)
 
 
 def main() -> int:
     """Run the named benchmarks, or all."""
-    names = sys.argv[1:] or list(NAMES)
+    place = next((i for i, word in enumerate(sys.argv) if word.startswith("-")), len(sys.argv))
+    names, options = sys.argv[1:place] or list(NAMES), sys.argv[place:]
     unknown = [n for n in names if n not in NAMES]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    results = [import_module(f"tests.benchmarks.{name}").main() for name in names]
+    if options and len(names) > 1:
+        print(f"{' '.join(options)}: options are for one benchmark", file=sys.stderr)
+        return 2
+    given = [options] if options else []
+    results = [import_module(f"tests.benchmarks.{name}").main(*given) for name in names]
     return 0 if all(results) else 1
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import convkit
 from convkit import traces
-from convkit.alignment import Finding, agreement, divergence
+from convkit.alignment import Finding, divergence
 from convkit.artifact import Artifact, State
 from convkit.codec import decode, encode
 from convkit.engine.locate import locate
@@ -24,6 +24,7 @@ from convkit.errors import ConversionError, NumericError
 from convkit.events import Event, Notice
 from convkit.inspection import Inspection
 from convkit.nodes import Node, operator_kind, parents_of
+from convkit.overlaps import agreement
 from convkit.plugin.protocols import TracedTensor
 from convkit.quant import LayerInfo
 from convkit.sketches import sketch

@@ -25,6 +25,15 @@ def make(folder: Path) -> dict[str, int]:
     return {"answer": 42}
 
 
+def test_a_relative_root_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("cache"))
+    monkeypatch.chdir(tmp_path / "elsewhere")  # as a converter may
+    folder, _, _ = store.produce(KEY, make)
+    assert folder.is_relative_to(tmp_path / "cache")
+
+
 def test_made_once_then_found(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.find(KEY) is None and store.read(KEY) is None

@@ -18,6 +18,7 @@ from convkit.plugin.protocols import CalibrationSource, Converter, Inspector, Ru
 from convkit.testing import (
     CalibrationSourceContract,
     ConverterContract,
+    DelegateRulesContract,
     FormatContract,
     InspectorContract,
     PluginContract,
@@ -214,6 +215,7 @@ RUNNERS: dict[type, tuple[str, ...]] = {
     bad_reading.CachingRunner: ("test_nothing_is_written",),
     bad_reading.TracesStrangers: ("test_trace_names_the_layers",),
     bad_reading.TracesTooLittle: ("test_trace_reaches_the_outputs",),
+    bad_reading.ProfilesStrangers: ("test_profile_is_of_the_model",),
 }
 
 
@@ -244,6 +246,7 @@ INSPECTORS: dict[type, tuple[str, ...]] = {
     bad_reading.TrustsNames: ("test_state_is_true",),
     bad_reading.RepeatsLayers: ("test_layers_are_well_formed",),
     bad_reading.ShufflesLayers: ("test_layers_are_well_formed",),
+    bad_reading.ListsOtherOperators: ("test_operations_are_the_layers",),
     bad_reading.SloppySpecs: ("test_specs_are_well_formed",),
     bad_reading.RichTraits: ("test_specs_are_well_formed",),
     bad_reading.ReadsGarbage: refusals("test_damaged_file_is_refused"),
@@ -285,6 +288,80 @@ SOURCES: dict[type, tuple[str, ...]] = {
     bad_reading.Stingy: ("test_samples_fit_the_model", "test_the_seed_decides"),
     bad_reading.Scribbles: ("test_nothing_is_written",),
 }
+
+
+class BadRulesSuite(DelegateRulesContract):
+    change: ClassVar[tuple[str, str]]
+    fails: ClassVar[tuple[str, ...]]
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        old, new = self.change
+        assert RULES.count(old) == 1
+        path = tmp_path / "rules.toml"
+        path.write_text(RULES.replace(old, new), encoding="utf-8")
+        return path
+
+    @pytest.fixture
+    def operators(self) -> tuple[str, ...]:
+        return ("MULTIPLY", "POST")
+
+
+RULES = """
+name = "abacus"
+title = "Abacus"
+format = "toy"
+source = "https://abacus.example/rules"
+version = "7"
+retrieved = 2026-11-01
+dtypes = ["float32"]
+
+[statuses]
+mapped = "on the abacus"
+subgraph = "too many abaci"
+operator = "no bead for it"
+version = "a new-fangled kind"
+dtype = "no such beads"
+rank = "no such frame"
+dynamic = "endless"
+limit = "not today"
+
+[remedies]
+"*" = "Count on your fingers."
+
+[[rule]]
+operators = ["MULTIPLY"]
+inputs = "1-2"
+runtime_inputs = "1"
+"""
+EVERY_RULE = tuple(name for name in vars(DelegateRulesContract) if name.startswith("test_"))
+CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "Rules": ("Abacus", "Soroban", ()),
+    "RulesNobodyPublished": ("https://abacus.example/rules", "a friend", EVERY_RULE[:1]),
+    "RulesOfTheFuture": ("2026-11-01", "9026-11-01", EVERY_RULE[:1]),
+    "RulesWithoutVersion": ('version = "7"', 'version = "current"', EVERY_RULE[:1]),
+    "RulesWithoutSource": ("https://abacus.example/rules", "", EVERY_RULE),
+    "RulesWithoutWording": ('rank = "no such frame"', "", EVERY_RULE),
+    "RulesWithOwnStatus": ('rank = "no such frame"', 'rank = "x"\nmood = "y"', EVERY_RULE),
+    "RulesWithUnknownCondition": ('inputs = "1-2"', "beads = 3", EVERY_RULE),
+    "RulesWithWrongType": ('inputs = "1-2"', "inputs = 2", EVERY_RULE),
+    "RulesThatFlatter": ("not today", "on the abacus", ("test_statuses_tell_what_is_taken",)),
+    "RulesMisspelt": ('["MULTIPLY"]', '["MULTIPLI"]', ("test_operators_exist",)),
+    "RulesWithoutRemedy": (
+        '"*" = "Count on your fingers."',
+        "",
+        ("test_a_stranger_is_refused_with_a_remedy",),
+    ),
+    "RulesThatContradict": (
+        'runtime_inputs = "1"',
+        'runtime_inputs = "3"',
+        ("test_every_rule_can_be_met",),
+    ),
+}
+
+for _name, (_old, _new, _fails) in CHANGES.items():
+    _body = {"change": (_old, _new), "fails": _fails}
+    globals()[f"Test{_name}"] = type(f"Test{_name}", (BadRulesSuite,), _body)
 
 for _base, _table in (
     (BadRunnerSuite, RUNNERS),

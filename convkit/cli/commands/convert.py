@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from convkit.cli.calibration import transform_of, with_calibration
 from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.given import given_or_sample
 from convkit.cli.terminal import Terminal
 from convkit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from convkit.results import ConversionResult
-
-TRANSFORM_HELP = {
-    "resize": "Height and width that images are resized to, as 160x160.",
-    "interpolation": "nearest, bilinear, bicubic, lanczos or area.",
-    "mode": "stretch, letterbox or center-crop.",
-    "crop": "Height and width that center-crop cuts out, as 224x224.",
-    "pad": "Fill value of letterbox, 0 to 255.",
-    "range": "Range that pixel values are mapped onto, as 0,1.",
-    "mean": "Mean per channel, subtracted after the range mapping.",
-    "std": "Standard deviation per channel, divided by.",
-    "channels": "RGB, BGR or gray.",
-    "layout": "NCHW or NHWC.",
-}
-
-
-def _with_transform(function: Any) -> Any:
-    for name, text in reversed(TRANSFORM_HELP.items()):  # decorators stack from below
-        function = click.option(f"--image-{name}", f"image_{name}", help=text)(function)
-    return function
 
 
 @click.command(name="convert")
@@ -46,10 +28,7 @@ def _with_transform(function: Any) -> Any:
     help="Target; may be given several times.",
 )
 @click.option("-o", "--output", default=".", metavar="DIR", help="Folder for the outputs.")
-@click.option("--calibration", metavar="PATH", help="Images, .npz, .npy or .safetensors.")
-@click.option("--calibration-limit", type=int, metavar="N", help="Use at most N samples.")
-@click.option("--synthetic-calibration", is_flag=True, help="Random numbers (proves nothing).")
-@_with_transform
+@with_calibration
 @click.option("--data", metavar="DIR", help="Labelled data to score the original and results on.")
 @click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
 @click.option(
@@ -64,6 +43,20 @@ def _with_transform(function: Any) -> Any:
     default="auto",
     show_default=True,
     help="auto: measure what must stay in float; none: everything in integers.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Layers that stay in float, by name or by torch module (globs; re: for a regular "
+    "expression); `auto` adds what convkit finds by measuring.",
+)
+@click.option(
+    "--exclude-op",
+    "exclude_ops",
+    multiple=True,
+    metavar="TYPE",
+    help="Types of operators that stay in float, such as Softmax.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
 @click.option("--no-reroute", is_flag=True, help="Stop at the first hop that fails.")
@@ -86,15 +79,13 @@ def command(
 
     Without MODEL the bundled sample is converted.
     """
-    from convkit.api import convert
+    from convkit.api.conversion import convert
     from convkit.cli.progress import ProgressView
     from convkit.cli.summary import show
     from convkit.engine.session import Settings
     from convkit.engine.worker import Limits
 
-    given = _Given(model, None, flags["calibration"], flags["data"], flags["metric"])
-    if model is None:
-        given = _sample(terminal, source, flags)
+    given = given_or_sample(terminal, model, flags, "converting")
     if flags["fail_drop"] is not None and given.data is None:
         raise UsageError(
             "--fail-drop needs --data and --metric",
@@ -109,7 +100,7 @@ def command(
             output_dir=flags["output"],
             calibration=given.calibration,
             calibration_limit=flags["calibration_limit"],
-            transform={n: v for n in TRANSFORM_HELP if (v := flags[f"image_{n}"]) is not None},
+            transform=transform_of(flags),
             synthetic_calibration=flags["synthetic_calibration"],
             data=given.data,
             metric=given.metric,
@@ -124,6 +115,8 @@ def command(
                 verify=not flags["no_verify"],
                 reroute=not flags["no_reroute"],
                 keep_float=flags["keep_float"],
+                exclude=flags["exclude"],
+                exclude_ops=flags["exclude_ops"],
                 seed=flags["seed"],
                 threads=flags["threads"],
             ),
@@ -156,48 +149,3 @@ def _gate(result: ConversionResult, limit: float) -> None:
                 hint="The file was written all the same. More calibration data may help.",
                 document=result.to_json(),
             )
-
-
-class _Given:
-    """What is converted and with which data."""
-
-    def __init__(
-        self,
-        model: Any,
-        name: str | None,
-        calibration: Any,
-        data: Any,
-        metric: str | None,
-    ) -> None:
-        self.model, self.name, self.calibration = model, name, calibration
-        self.data, self.metric = data, metric
-
-
-def _sample(terminal: Terminal, source: str | None, flags: dict[str, Any]) -> _Given:
-    """The bundled sample stands in for a model; this must not go unnoticed."""
-    from convkit.plugin.manager import PluginManager
-    from convkit.plugin.registry import Registry
-
-    samples = Registry(PluginManager.discover()).samples
-    if not samples:
-        raise UsageError(
-            "no MODEL was given, and no plugin with a bundled sample is installed",
-            hint="Give a model file, or install plugins/convkit-samples.",
-        )
-    sample = next(iter(samples.values()))
-    rule = "*" * 78
-    terminal.say(rule)
-    terminal.say(f"* No MODEL was given: converting the BUNDLED SAMPLE {sample.name}")
-    terminal.say(f"* {sample.title}")
-    terminal.say(
-        "* Its own calibration and validation data are used. Give a MODEL to convert yours."
-    )
-    terminal.say(rule)
-    folder: Path = sample.folder
-    return _Given(
-        folder / sample.model,
-        sample.name,
-        flags["calibration"] or (folder / sample.calibration if sample.calibration else None),
-        flags["data"] or (folder / sample.validation if sample.validation else None),
-        flags["metric"] or sample.metric or None,
-    )

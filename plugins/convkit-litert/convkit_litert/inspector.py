@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convkit.plugin import Inspection, LayerInfo, ReadOptions, State, TensorSpec
+from convkit.plugin import Inspection, LayerInfo, Operation, ReadOptions, State, TensorSpec
 
 if TYPE_CHECKING:
     from convkit_litert.model import Model, Port
@@ -29,6 +29,12 @@ class LiteRtInspector:
         from convkit_litert.model import load
 
         return describe(load(path))
+
+    def operations(self, path: Path, read: ReadOptions) -> tuple[Operation, ...]:
+        """See `OperationReader.operations`."""
+        from convkit_litert.operations import operations
+
+        return operations(path)
 
 
 def describe(model: Model) -> Inspection:

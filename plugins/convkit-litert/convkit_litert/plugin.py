@@ -54,6 +54,14 @@ def convkit_inspectors() -> Iterable[Inspector]:
 
 
 @hookimpl
+def convkit_delegate_rules() -> Iterable[Path]:
+    """What accelerators take of TFLite's operators, as published."""
+    folder = Path(__file__).parent / "delegates"
+    names = ("edgetpu", "edgetpu-15", "gpu", "nnapi", "xnnpack")
+    return tuple(folder / f"{name}.toml" for name in names)
+
+
+@hookimpl
 def convkit_detect_format(path: Path, head: bytes) -> Detection | None:
     """By the flatbuffer's file identifier; by the suffix alone where that is missing."""
     from convkit.plugin import Detection

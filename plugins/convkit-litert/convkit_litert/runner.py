@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, Session, TensorSpec, TracedTensor
+from convkit.plugin import Artifact, ExecutionProfile, Session, TensorSpec, TracedTensor
 
 if TYPE_CHECKING:
     from convkit_litert.model import Model, Port
@@ -47,6 +48,14 @@ class LiteRtRunner:
         from convkit_litert.tracer import trace
 
         return trace(artifact, inputs, threads)
+
+    def profile(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int, runs: int, folder: Path
+    ) -> ExecutionProfile:
+        """See `Profiler`."""
+        from convkit_litert.profiling import profile
+
+        return profile(self.name, artifact, inputs, threads, runs)
 
 
 def interpreter(name: str, threads: int, **source: Any) -> Any:

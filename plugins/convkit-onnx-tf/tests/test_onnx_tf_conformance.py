@@ -10,9 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from convkit.plugin import Converter
 from convkit.testing import ConverterContract, PluginContract
-from convkit_onnx_tf.plugin import convkit_converters
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +83,8 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("onnx_tf_python")  # skips where the environment cannot be built
 class TestOnnxToSavedModel(ConverterContract):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        (converter,) = convkit_converters()
-        return converter
+    edge = "onnx-tf.saved"
+    tolerance = 100.0
 
     @pytest.fixture
     def source(self, simplified: Path) -> Path:
@@ -97,10 +93,6 @@ class TestOnnxToSavedModel(ConverterContract):
     @pytest.fixture
     def options(self) -> dict[str, Any]:
         return {"auto_cast": True}
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from convkit.plugin import (
     State,
     TraitProvision,
 )
+from convkit.plugin.shapes import fixed_shapes
 
 
 class FixShapes(ConverterBase):
@@ -86,51 +87,8 @@ def resolve(
 
     inputs, _ = io_specs(model)
     ranked = {v.name for v in model.graph.input if v.type.tensor_type.HasField("shape")}
-    symbols: dict[str, int] = {}
-    for spec in inputs:
-        given = stated.get(spec.name)
-        if given is None or spec.name not in ranked:
-            continue
-        if len(given) != len(spec.shape):
-            raise _contradiction(spec.name, given, spec.shape)
-        for have, want in zip(spec.shape, given, strict=True):
-            known = symbols.setdefault(have, want) if isinstance(have, str) else have
-            if known is not None and known != want:
-                raise _contradiction(spec.name, given, spec.shape)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for spec in inputs:
-        if spec.name in stated:
-            shapes[spec.name] = tuple(stated[spec.name])
-            continue
-        if spec.name not in ranked:
-            raise _missing(spec.name, "a shape of unknown rank", "AxBxC")
-        sizes: list[int] = []
-        for axis, have in enumerate(spec.shape):
-            if isinstance(have, str):
-                size = symbols.setdefault(have, batch) if axis == 0 else symbols.get(have)
-            else:
-                size = batch if have is None and axis == 0 else have
-            if size is None:
-                example = "x".join(str(d) if isinstance(d, int) else "N" for d in spec.shape)
-                raise _missing(spec.name, f"no fixed size on axis {axis} ({have or '?'})", example)
-            sizes.append(size)
-        shapes[spec.name] = tuple(sizes)
-    return shapes
-
-
-def _contradiction(name: str, given: Sequence[int], have: Sequence[Any]) -> ConversionError:
-    wanted = "x".join(map(str, given))
-    there = "x".join(str(d or "?") for d in have)
-    return ConversionError(
-        f"the input {name} cannot be {wanted}: the model says {there}",
-        hint="One symbol has one size wherever it stands.",
-    )
-
-
-def _missing(name: str, what: str, example: str) -> ConversionError:
-    return ConversionError(
-        f"the input {name} has {what}", hint=f"State it, as in --shape {name}={example}."
-    )
+    unranked = {spec.name for spec in inputs} - ranked
+    return fixed_shapes(inputs, stated, batch, unranked=unranked)
 
 
 def _inferred(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:

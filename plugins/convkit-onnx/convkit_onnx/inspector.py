@@ -40,12 +40,13 @@ class OnnxInspector:
         facts = layers.gather(model)
         found = layers.model_layers(model, facts)
         sizes = _parameter_bytes(model)
+        truth = precision.true_precision(model.graph.node, found, facts, sizes)
         inputs, outputs = io_specs(model)
         operators = Counter(
             node.op_type for graph in reading.graphs(model.graph) for node in graph.node
         )
         return Inspection(
-            state=State("onnx", precision.true_precision(model.graph.node, found, sizes)),
+            state=State("onnx", truth),
             inputs=inputs,
             outputs=outputs,
             digest=model_digest(model, path.parent),
@@ -110,7 +111,23 @@ def _traits(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...]) -> dict[str,
         traits["quantized"] = "qoperator"
     elif kinds & {"QuantizeLinear", "DequantizeLinear"}:
         traits["quantized"] = "qdq"
+    activations = _activations(model)
+    if activations:
+        traits["activations"] = activations
     return traits
+
+
+def _activations(model: onnx.ModelProto) -> str:
+    """The integer type of most activations of a statically quantized model."""
+    from convkit_onnx.layers import dtype_name
+
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    found = Counter(
+        dtype_name(types[node.input[2]])
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and len(node.input) > 2 and node.input[2] in types
+    )
+    return found.most_common(1)[0][0] if found else ""
 
 
 def _exporter(model: onnx.ModelProto) -> str:

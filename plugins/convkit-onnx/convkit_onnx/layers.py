@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from convkit.plugin import LayerInfo
+from convkit_onnx.integers import compute
+from convkit_onnx.sorting import reads
 
 if TYPE_CHECKING:
     import onnx
 
 Shape = tuple[int, ...]
 
-_INTEGER_OPS = frozenset({"ConvInteger", "MatMulInteger"})
-_ARITHMETIC = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul"})
+_ORT_SUFFIX = "_quantized"
+"""What ONNX Runtime's quantizer appends to the name of a tensor that it quantizes."""
+
+_MULTIPLICATIONS = frozenset(
+    "Gemm MatMul MatMulInteger MatMulIntegerToFloat QGemm QLinearMatMul "
+    "DynamicQuantizeMatMul".split()
+)
+WITH_MACS = _MULTIPLICATIONS | frozenset({"Conv", "ConvTranspose", "LSTM", "GRU", "RNN"})
+"""Types of operators that multiply and accumulate."""
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -28,12 +38,18 @@ class GraphFacts:
         dtypes: tensor to numpy's dtype name, empty where unknown.
         constants: constant tensor to its number of elements.
         producers: tensor to the node that makes it.
+        consumers: tensor to the nodes that read it, from inside their subgraphs too.
+        outputs: of the graph.
+        lowest: constant tensors of one element, the lowest integer of their type.
     """
 
     shapes: Mapping[str, Shape]
     dtypes: Mapping[str, str]
     constants: Mapping[str, int]
     producers: Mapping[str, Any]
+    consumers: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    outputs: frozenset[str] = frozenset()
+    lowest: frozenset[str] = frozenset()
 
 
 def gather(model: onnx.ModelProto) -> GraphFacts:
@@ -63,7 +79,27 @@ def gather(model: onnx.ModelProto) -> GraphFacts:
             # Weights behind DequantizeLinear, Transpose or Cast are still weights.
             constants[node.output[0]] = sum(constants[name] for name in node.input if name)
     producers = {name: node for node in model.graph.node for name in node.output if name}
-    return GraphFacts(shapes, dtypes, constants, producers)
+    for name in producers:
+        # A chain of quantized operators is of ONNX Runtime's own domain, beyond ONNX's inference.
+        if name not in shapes and name.removesuffix(_ORT_SUFFIX) in shapes:
+            shapes[name] = shapes[name.removesuffix(_ORT_SUFFIX)]
+    consumers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in dict.fromkeys(reads(node)):
+            consumers.setdefault(name, []).append(node)
+    outputs = frozenset(value.name for value in model.graph.output)
+    lowest = frozenset(t.name for t in model.graph.initializer if _is_lowest(t))
+    return GraphFacts(shapes, dtypes, constants, producers, consumers, outputs, lowest)
+
+
+def _is_lowest(tensor: Any) -> bool:
+    import numpy as np
+    import onnx
+
+    if prod(tensor.dims) != 1 or dtype_name(tensor.data_type) not in ("int8", "uint8"):
+        return False
+    value = onnx.numpy_helper.to_array(tensor).reshape(())
+    return bool(value == np.iinfo(value.dtype).min)
 
 
 def dtype_name(elem_type: int) -> str:
@@ -131,11 +167,11 @@ def macs(node: Any, shapes: Mapping[str, Shape]) -> int:
     if kind == "ConvTranspose":
         data, weight = shapes.get(inputs[0]), shapes.get(inputs[1])
         return prod(data) * prod(weight[1:]) if data and weight else 0
-    if kind in ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm"):
+    if kind in _MULTIPLICATIONS:
         left = shapes.get(inputs[0])
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         return prod(result or (0,)) * left[0 if transposed else -1] if left else 0
-    if kind in ("LSTM", "GRU", "RNN"):
+    if kind in ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"):
         data, weight, recurrent = (shapes.get(name) for name in inputs[:3])
         # Two of the input's axes are steps and batch; the weights carry directions and gates.
         return (
@@ -144,16 +180,3 @@ def macs(node: Any, shapes: Mapping[str, Shape]) -> int:
             else 0
         )
     return 0
-
-
-def compute(node: Any, facts: GraphFacts) -> str:
-    """`int8` where the operator works on integers: an integer operator, or a float operator whose
-    operands with arithmetic all come from DequantizeLinear (a runtime fuses those)."""
-    if node.op_type in _INTEGER_OPS or node.op_type.startswith("QLinear"):
-        return "int8"
-    if node.op_type in _ARITHMETIC:
-        operands = [facts.producers.get(name) for name in node.input[:2]]
-        if all(p is not None and p.op_type == "DequantizeLinear" for p in operands):
-            return "int8"
-    names = [*node.output, *node.input]
-    return next((facts.dtypes[n] for n in names if facts.dtypes.get(n)), "")

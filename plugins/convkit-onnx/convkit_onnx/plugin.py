@@ -18,19 +18,21 @@ _SUFFIX = ".onnx"
 @hookimpl
 def convkit_formats() -> Iterable[Format]:
     """The `onnx` format."""
-    precisions = ("fp32", "fp16", "int8-dynamic", "int8")
+    precisions = ("fp32", "fp16", "int8-weights", "int8-dynamic", "int4-weights", "int8")
     companions = (f"{_SUFFIX}.data",)
     return (Format("onnx", "ONNX", (_SUFFIX,), precisions=precisions, companions=companions),)
 
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Preparations and the step to float16."""
+    """Preparations, the step to float16, and those to int8."""
+    from convkit_onnx.dynamic_int8 import DynamicInt8
     from convkit_onnx.fix_shapes import FixShapes
     from convkit_onnx.half import Half
     from convkit_onnx.simplify import Sim, Slim
+    from convkit_onnx.static_int8 import StaticInt8
 
-    return (Slim(), Sim(), FixShapes(), Half())
+    return (Slim(), Sim(), FixShapes(), Half(), StaticInt8(), DynamicInt8())
 
 
 @hookimpl

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, Session, TracedTensor
+from convkit.plugin import Artifact, ExecutionProfile, Session, TracedTensor
 
 _ERRORS_ONLY = 3
+_OPTIMIZED_WEIGHTS = "session.optimized_model_external_initializers_file_name"
 _SMALL_FLOATS = {
     "tensor(float8e4m3fn)": "float8_e4m3fn",
     "tensor(float8e4m3fnuz)": "float8_e4m3fnuz",
@@ -19,6 +20,8 @@ _SMALL_FLOATS = {
     "tensor(float8e5m2fnuz)": "float8_e5m2fnuz",
 }
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+_STOP_SPINNING = "session.force_spinning_stop"
+"""Threads that wait for the next inference would burn 25 ms of processor time after each one."""
 
 
 class OnnxRuntimeRunner:
@@ -62,15 +65,31 @@ class OnnxRuntimeRunner:
 
         return trace(artifact, inputs, threads)
 
+    def profile(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int, runs: int, folder: Path
+    ) -> ExecutionProfile:
+        """See `Profiler`."""
+        from convkit_onnx.profiling import profile
+
+        return profile(self.name, artifact, inputs, threads, runs, folder)
+
 
 def load(
-    model: Path | bytes, threads: int, folder: Path | None = None, *, plain: bool = False
+    model: Path | bytes,
+    threads: int,
+    folder: Path | None = None,
+    *,
+    plain: bool = False,
+    profile: Path | None = None,
+    optimized: Path | None = None,
 ) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU.
 
     Args:
         folder: where the external data of a model in memory lie.
         plain: run the graph as it is, node by node.
+        profile: beginning of the path of a profile that is written when the session ends it.
+        optimized: where the optimized graph is written, its weights beside it.
 
     Raises:
         ConversionError: ONNX Runtime does not accept the model.
@@ -83,8 +102,15 @@ def load(
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry(_STOP_SPINNING, "1")
     if plain:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+        options.add_session_config_entry(_OPTIMIZED_WEIGHTS, f"{optimized.name}.data")
     if folder is not None:
         options.add_session_config_entry(_EXTERNAL_FOLDER, str(folder))
     source = model if isinstance(model, bytes) else str(model)

@@ -20,7 +20,7 @@ def sort_nodes(graph: Any) -> None:
     waits: list[set[int]] = []
     feeds: dict[int, list[int]] = defaultdict(list)
     for index, node in enumerate(nodes):
-        before = {maker[name] for name in _reads(node) if name in maker} - {index}
+        before = {maker[name] for name in reads(node) if name in maker} - {index}
         waits.append(before)
         for other in before:
             feeds[other].append(index)
@@ -40,8 +40,8 @@ def sort_nodes(graph: Any) -> None:
     graph.node.extend(ordered)
 
 
-def _reads(node: Any) -> Iterator[str]:
-    """What a node reads, from inside its own subgraphs too."""
+def reads(node: Any) -> Iterator[str]:
+    """Tensors that a node reads, from inside its own subgraphs too."""
     waiting = deque([node])
     while waiting:
         current = waiting.popleft()

@@ -68,6 +68,40 @@ class TestHalf(OneFile, ConverterContract):
         return {"keep_float": "Gemm"}
 
 
+class Quantizable:
+    """Images, a side input and two outputs."""
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        import onnx
+        import onnx_quantizable
+
+        path = tmp_path / "source" / "residual.onnx"
+        path.parent.mkdir()
+        onnx.save(onnx_quantizable.residual(), path)
+        return path
+
+    @pytest.fixture
+    def tolerance_db(self) -> float:
+        return 15.0
+
+
+class TestStaticInt8(Quantizable, ConverterContract):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return edge("onnxruntime.int8")
+
+    @pytest.fixture
+    def options(self) -> dict[str, OptionValue]:
+        return {"symmetric": True, "reduce_range": "on"}
+
+
+class TestDynamicInt8(Quantizable, ConverterContract):
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return edge("onnxruntime.int8-dynamic")
+
+
 class TestFixShapes(ConverterContract):
     @pytest.fixture
     def converter(self) -> Converter:

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from convkit.plugin import Converter
 from convkit.testing import ConverterContract, PluginContract
 from convkit_onnx2tf.names import TENSORFLOW, TFLITE, fitting_names
 from convkit_onnx2tf.operators import obstacles
@@ -54,19 +53,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("onnx2tf_python")  # skips where the environment cannot be built
 class _Edge(ConverterContract):
-    edge: str = ""
-
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return next(c for c in convkit_converters() if c.name == self.edge)
+    tolerance = 100.0
 
     @pytest.fixture
     def source(self, model: Path) -> Path:
         return model
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
 
 
 class TestOnnxToTflite(_Edge):

@@ -1,27 +1,19 @@
 """Rewrite an ONNX graph so that importers and torch.export can follow it, the numbers untouched.
 
 Names become plain identifiers (importers turn `a.b` and `a_b` into the same attribute), local
-functions are inlined, and what is known before any input comes is worked out: constants, shapes
-that are fixed, and target shapes with a single open axis. torch.export cannot look into a tensor,
-so a shape that stays a computation would stop it.
+functions are inlined, and what is known before any input comes is worked out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SMALL = 4096
-"""Constants up to this number of elements are computed; shapes and axes are smaller by far."""
+from convkit_onnx2torch.folding import fold
+from convkit_onnx2torch.graphs import copied, domain_of, graphs, values
 
-_ARITHMETIC = frozenset(
-    "Abs Add And Cast Ceil Concat ConstantOfShape Div Equal Expand Flatten Floor Gather Greater "
-    "GreaterOrEqual Less LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin "
-    "ReduceProd ReduceSum Reshape Slice Split Sqrt Squeeze Sub Tile Transpose Unsqueeze "
-    "Where".split()
-)
 _UNFIT = re.compile(r"\W", re.ASCII)
 _UNSAFE_IN_PATHS = re.compile(r"[\"'\\\r\n]")
 
@@ -48,14 +40,10 @@ class Prepared:
 
     def opset(self, domain: str) -> int:
         """The version that the model imports for a domain."""
-        wanted = _domain(domain)
+        wanted = domain_of(domain)
         return next(
-            (int(o.version) for o in self.model.opset_import if _domain(o.domain) == wanted), 1
+            (int(o.version) for o in self.model.opset_import if domain_of(o.domain) == wanted), 1
         )
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 def prepare(
@@ -82,7 +70,7 @@ def prepare(
     _rename(copy, names)
     shapes = _set_sizes(copy, {names[k]: v for k, v in stated.items() if k in names}, batch)
     copy = _with_shapes(copy)
-    _fold(copy)
+    fold(copy)
     _drop_dead_nodes(copy)
     return Prepared(
         copy,
@@ -105,9 +93,9 @@ def _name_layers(model: Any) -> None:
 
 def _drop_weights_from_inputs(model: Any) -> None:
     weights = {tensor.name for tensor in model.graph.initializer}
-    values = [value for value in model.graph.input if value.name not in weights]
+    kept = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
-    model.graph.input.extend(values)
+    model.graph.input.extend(kept)
 
 
 def _identifiers(model: Any, inputs: list[str], outputs: list[str]) -> dict[str, str]:
@@ -124,34 +112,16 @@ def _identifiers(model: Any, inputs: list[str], outputs: list[str]) -> dict[str,
         while name not in names and unique in taken:
             unique, count = f"{plain}_{count}", count + 1
         taken.add(names.setdefault(name, unique))
-    for graph in _graphs(model.graph):
-        for name in _values(graph):
+    for graph in graphs(model.graph):
+        for name in values(graph):
             if name not in names:
                 # A prefix that no border name has by chance.
                 names[name] = f"inner__{len(names)}"
     return names
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _values(graph: Any) -> Iterator[str]:
-    for node in graph.node:
-        yield from node.input
-        yield from node.output
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        yield value.name
-    for sparse in graph.sparse_initializer:
-        yield sparse.values.name
-
-
 def _rename(model: Any, names: Mapping[str, str]) -> None:
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         for node in graph.node:
             node.input[:] = [names[name] for name in node.input]
             node.output[:] = [names[name] for name in node.output]
@@ -202,215 +172,6 @@ def _with_shapes(model: Any) -> Any:
         return model
 
 
-def _fold(model: Any) -> None:
-    """Replace what is known by initializers."""
-    import numpy as np
-    import onnx
-
-    graph = model.graph
-    shapes = _inferred(graph)
-    known = {t.name: t for t in graph.initializer}
-    aliases: dict[str, str] = {}
-    kept = []
-    made: dict[str, Any] = {}
-    border = {value.name for value in graph.output}
-    captured = set(_captured(graph))
-
-    def put(name: str, array: Any) -> None:
-        made[name] = known[name] = onnx.numpy_helper.from_array(np.asarray(array), name)
-
-    for node in graph.node:
-        node.input[:] = [aliases.get(name, name) for name in node.input]
-        result = node.output[0] if node.output else ""
-        free = not border & set(node.output)
-        plain = _domain(node.domain) == ""
-        if plain and node.op_type == "Constant" and free:
-            tensor = _constant(node)
-            if tensor is not None:
-                made[result] = known[result] = tensor
-                continue
-        elif plain and node.op_type == "Identity" and free and result not in captured:
-            if node.input[0] in known:
-                aliases[result] = node.input[0]
-                continue
-        elif plain and node.op_type in ("Shape", "Size") and free:
-            shape = shapes.get(node.input[0])
-            if shape is not None and all(isinstance(d, int) for d in shape):
-                put(result, _measured(node, shape))
-                continue
-        elif plain and node.op_type in _ARITHMETIC and free:
-            arrays = _computed(node, known, model.opset_import)
-            if arrays is not None:
-                for name, array in zip(node.output, arrays, strict=True):
-                    if name:
-                        put(name, array)
-                continue
-        if plain and node.op_type in ("Reshape", "Expand"):
-            target = _target(node, known, shapes)
-            if target is not None:
-                node.input[1] = f"{result}__shape"
-                put(node.input[1], np.array(target, np.int64))
-        if plain and node.op_type == "Gather":
-            indices = _from_the_start(node, known, shapes)
-            if indices is not None:
-                node.input[1] = f"{result}__indices"
-                put(node.input[1], indices)
-        if plain and node.op_type == "Reshape" and len(node.input) > 1:
-            _forget_allowzero(node, known.get(node.input[1]))
-        kept.append(node)
-    nodes = [_copied(node) for node in kept]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(made.values())
-
-
-def _copied(node: Any) -> Any:
-    import onnx
-
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy
-
-
-def _inferred(graph: Any) -> dict[str, tuple[int | str, ...]]:
-    """Value to shape, where its rank is known; an axis that is not known is an empty text."""
-    shapes: dict[str, tuple[int | str, ...]] = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.HasField("shape"):
-            shapes[value.name] = tuple(
-                int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim
-            )
-    for tensor in graph.initializer:
-        shapes[tensor.name] = tuple(tensor.dims)
-    return shapes
-
-
-def _captured(graph: Any) -> Iterator[str]:
-    """Values that graphs inside nodes read."""
-    for inner in _graphs(graph):
-        if inner is not graph:
-            yield from _values(inner)
-
-
-def _constant(node: Any) -> Any:
-    """The tensor of a Constant node; None for texts and sparse tensors."""
-    import numpy as np
-    import onnx
-
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(attribute.t)
-        tensor.name = node.output[0]
-        return tensor
-    types = {"value_int": "i", "value_ints": "ints", "value_float": "f", "value_floats": "floats"}
-    if attribute.name not in types:
-        return None
-    value = getattr(attribute, types[attribute.name])
-    dtype = np.int64 if "int" in attribute.name else np.float32
-    array = np.array(value if isinstance(value, int | float) else list(value), dtype)
-    return onnx.numpy_helper.from_array(array, node.output[0])
-
-
-def _measured(node: Any, shape: tuple[Any, ...]) -> Any:
-    """What Shape or Size gives for a known shape."""
-    import math
-
-    import numpy as np
-
-    if node.op_type == "Size":
-        return np.array(math.prod(shape), np.int64)
-    ends = {attribute.name: int(attribute.i) for attribute in node.attribute}
-    return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], np.int64)
-
-
-def _computed(node: Any, known: Mapping[str, Any], opsets: Any) -> list[Any] | None:
-    """The node's results by ONNX's own reference; None where it is not all small constants."""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    names = list(dict.fromkeys(name for name in node.input if name))
-    if not names or not all(name in known for name in names):
-        return None
-    if any(_elements(known[name]) > SMALL for name in names):
-        return None
-    try:
-        feeds = {name: onnx.numpy_helper.to_array(known[name]) for name in names}
-        outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-        inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in names]
-        graph = onnx.helper.make_graph([node], "one", inputs, outputs)
-        model = onnx.helper.make_model(graph, opset_imports=list(opsets))
-        results: list[Any] = list(ReferenceEvaluator(model).run(None, feeds))
-    except Exception:  # the reference does not know it: leave the node to the importer
-        return None
-    if any(result is None or result.size > SMALL for result in results):
-        return None
-    return results
-
-
-def _elements(tensor: Any) -> int:
-    import math
-
-    return math.prod(tensor.dims)
-
-
-def _target(
-    node: Any, known: Mapping[str, Any], shapes: Mapping[str, tuple[int | str, ...]]
-) -> list[int] | None:
-    """A literal for the target shape that a node computes, from the inferred shape of its result.
-
-    One axis of unknown size can be left to Reshape (-1), and one that the input has at the same
-    place too (0). Expand takes sizes only.
-    """
-    if node.input[1] in known or node.output[0] not in shapes:
-        return None
-    result = shapes[node.output[0]]
-    if all(isinstance(d, int) for d in result):
-        return [int(d) for d in result]
-    if node.op_type != "Reshape" or 0 in result:
-        return None
-    source = shapes.get(node.input[0], ())
-    literal: list[int] = []
-    for axis, size in enumerate(result):
-        same = axis < len(source) and size != "" and source[axis] == size
-        literal.append(size if isinstance(size, int) else 0 if same else -1)
-    return literal if literal.count(-1) <= 1 else None
-
-
-def _from_the_start(
-    node: Any, known: Mapping[str, Any], shapes: Mapping[str, tuple[int | str, ...]]
-) -> Any:
-    """Constant indices that count from the end, counted from the start: onnx2fx looks a single one
-    up with `index_select`, which knows no negative ones. None where there are none."""
-    import numpy as np
-    import onnx
-
-    if node.input[1] not in known or node.input[0] not in shapes:
-        return None
-    indices = onnx.numpy_helper.to_array(known[node.input[1]])
-    shape = shapes[node.input[0]]
-    axis = next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
-    size = shape[axis] if -len(shape) <= axis < len(shape) else ""
-    if not isinstance(size, int) or not (indices < 0).any():
-        return None
-    return np.where(indices < 0, indices + size, indices).astype(indices.dtype)
-
-
-def _forget_allowzero(node: Any, target: Any) -> None:
-    """`allowzero` says how to read a zero in the target: drop it where there is none, since old
-    importers do not know it, or where the zero is ours and means to copy."""
-    import onnx
-
-    if target is None:
-        return
-    ours = node.input[1] == f"{node.output[0]}__shape"
-    if ours or 0 not in onnx.numpy_helper.to_array(target):
-        kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-
-
 def _drop_dead_nodes(model: Any) -> None:
     """Remove nodes and initializers that no output needs."""
     graph = model.graph
@@ -418,14 +179,14 @@ def _drop_dead_nodes(model: Any) -> None:
     kept = []
     for node in reversed(graph.node):
         if needed & set(node.output):
-            kept.append(_copied(node))
+            kept.append(copied(node))
             needed.update(node.input)
             for attribute in node.attribute:
                 for inner in (
                     *([attribute.g] if attribute.HasField("g") else []),
                     *attribute.graphs,
                 ):
-                    needed.update(name for g in _graphs(inner) for name in _values(g))
+                    needed.update(name for g in graphs(inner) for name in values(g))
     del graph.node[:]
     graph.node.extend(reversed(kept))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]

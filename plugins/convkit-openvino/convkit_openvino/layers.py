@@ -55,6 +55,32 @@ _MOVES = frozenset(
     }
 )
 """They move numbers and make none, so quantized numbers stay quantized."""
+_FUSED = frozenset(
+    {
+        "Abs",
+        "Add",
+        "Clamp",
+        "Convert",
+        "Divide",
+        "Elu",
+        "Gelu",
+        "HSigmoid",
+        "HSwish",
+        "Interpolate",
+        "AvgPool",
+        "Mish",
+        "Multiply",
+        "PReLU",
+        "ReLU",
+        "Selu",
+        "Sigmoid",
+        "SoftPlus",
+        "Subtract",
+        "Swish",
+        "Tanh",
+    }
+)
+"""What a runtime can compute together with the integer operator before it."""
 _INT8_LEVELS = 256
 INDEX = "index"
 """The compute type of shapes, ids and masks: integers that are not quantized reals."""
@@ -104,13 +130,11 @@ class Analysis:
 
         `int8` where quantized activations meet quantized weights, and for what is fused with such
         an operator; `dynamic-int8` where integers are multiplied that were scaled at run time;
-        `hybrid-int8` where compressed weights meet float activations; else the float type of its
-        result, or `index`.
+        else the float type of its result, or `index`. Compressed weights that meet float
+        activations are expanded, so their operator computes in float.
         """
         if layer.id in self._integer:
             return "int8"
-        if layer.type in MATRIX and self._compressed(layer):
-            return "hybrid-int8"
         kinds = [port.dtype for port in layer.outputs.values()]
         other = "dynamic-int8" if layer.type in MATRIX else INDEX
         return next((kind for kind in kinds if kind in FLOATS), other)
@@ -151,21 +175,31 @@ class Analysis:
         return found | self._between(found)
 
     def _between(self, integer: set[str]) -> set[str]:
-        """Elementwise operators that stand between integer operators: those are fused."""
+        """Activations, scalings and residual sums between integer operators and a FakeQuantize,
+        which a runtime computes on integers or fuses with the operator before them: they follow
+        one such operator at most, and take nothing else that is not quantized.
+
+        Normalizations, Softmax and sums of several products compute in float: their results are
+        quantized only afterwards.
+        """
         consumers: dict[str, list[str]] = {}
         for (consumer, _), (producer, _) in self.graph.feeds.items():
             consumers.setdefault(producer, []).append(consumer)
-        forward: set[str] = set()
+        roots: dict[str, str] = {}
         for layer in self.layers():
-            data = self.activations(layer)
-            if layer.type in MATRIX or not data:
+            if layer.type in MATRIX and layer.id in integer:
+                roots[layer.id] = layer.id
                 continue
-            if all(p.id in integer or p.id in forward for p, _ in data):
-                forward.add(layer.id)
+            if layer.type not in _FUSED or layer.id in self._quantized:
+                continue
+            open_ends = {p.id for p, _ in self.activations(layer) if p.id not in self._quantized}
+            found = {roots.get(end, "") for end in open_ends} or {layer.id}
+            if len(found) == 1 and "" not in found:
+                roots[layer.id] = found.pop()
         kept: set[str] = set()
         for layer in reversed(self.graph.layers):
             goals = consumers.get(layer.id, [])
-            if layer.id in forward and goals and all(g in integer or g in kept for g in goals):
+            if layer.id in roots and goals and all(g in integer or g in kept for g in goals):
                 kept.add(layer.id)
         return kept
 

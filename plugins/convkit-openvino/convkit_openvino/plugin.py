@@ -20,7 +20,7 @@ def convkit_formats() -> Iterable[Format]:
             "openvino",
             "OpenVINO IR",
             suffixes=(".xml",),
-            precisions=("fp32", "fp16", "int8", "int8-dynamic"),
+            precisions=("fp32", "fp16", "int8-weights", "int8-dynamic", "int4-weights", "int8"),
             companions=(".bin",),
         ),
     )

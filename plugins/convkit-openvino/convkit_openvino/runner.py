@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
-from convkit.plugin import Artifact, Session, TensorSpec, TracedTensor
+from convkit.plugin import Artifact, ExecutionProfile, Session, TensorSpec, TracedTensor
 from convkit_openvino import dtypes
 from convkit_openvino.runtime import REQUIREMENTS
 
@@ -45,9 +46,20 @@ class OpenVinoRunner:
 
         return trace(artifact, inputs, threads)
 
+    def profile(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int, runs: int, folder: Path
+    ) -> ExecutionProfile:
+        """See `Profiler`."""
+        from convkit_openvino.profiling import profile
 
-def compiled(model: openvino.Model, name: str, threads: int) -> Any:
+        return profile(self.name, artifact, inputs, threads, runs)
+
+
+def compiled(model: openvino.Model, name: str, threads: int, *, counting: bool = False) -> Any:
     """A compiled model, exact rather than fast.
+
+    Args:
+        counting: let it measure its kernels.
 
     Raises:
         ConversionError: OpenVINO's CPU plugin cannot execute it.
@@ -57,6 +69,8 @@ def compiled(model: openvino.Model, name: str, threads: int) -> Any:
     from convkit_openvino.runtime import first_line
 
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if counting:
+        options["PERF_COUNT"] = True
     if threads > 0:
         options["INFERENCE_NUM_THREADS"] = threads
     try:

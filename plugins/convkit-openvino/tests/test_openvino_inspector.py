@@ -67,6 +67,12 @@ def integers(values: Any) -> Any:
     return operators.multiply(stored, operators.constant(np.full((1, 8), 1 / 127, np.float32)))
 
 
+def nibbles(values: Any) -> Any:
+    stored = operators.constant(np.rint(values * 7).astype(np.int8), openvino.Type.i4)
+    expanded = operators.convert(stored, "f32")
+    return operators.multiply(expanded, operators.constant(np.full((1, 8), 1 / 7, np.float32)))
+
+
 def test_description(cnn: Path) -> None:
     seen = inspect(cnn)
     assert str(seen.state) == "openvino"
@@ -110,7 +116,8 @@ def test_lstm_and_open_axes(tmp_path: Path) -> None:
         (full, False, "fp32", "float32"),
         (full, True, "fp32", "float32"),
         (half, False, "fp16", "float32"),
-        (integers, False, "int8-dynamic", "hybrid-int8"),
+        (integers, False, "int8-weights", "float32"),
+        (nibbles, False, "int4-weights", "float32"),
         (integers, True, "int8", "int8"),
     ],
 )
@@ -274,3 +281,40 @@ def test_flipped_bits_give_typed_errors_or_a_description(cnn: Path, data: Any) -
 def test_detection_never_raises(head: bytes) -> None:
     assert detect(head) is None
     assert detect(b"<net " + head) is None or b"version" in head
+
+
+def test_what_only_looks_fused_computes_in_float(tmp_path: Path) -> None:
+    """A residual block: sums of integer products and their activations are fused, a normalization
+    between two FakeQuantize is not, nor is a sum of two products."""
+
+    def quantize(node: Any) -> Any:
+        low, high = operators.constant(np.float32(-4)), operators.constant(np.float32(4))
+        return operators.fake_quantize(node, low, high, low, high, 256)
+
+    def product(node: Any) -> Any:
+        values = np.linspace(-1, 1, 64).reshape(8, 8)
+        return operators.matmul(node, integers(values), False, False)
+
+    def named(node: Any, name: str) -> Any:
+        node.set_friendly_name(name)
+        return node
+
+    x = operators.parameter([1, 8], np.float32, name="x")
+    x.output(0).set_names({"x"})
+    start = quantize(x)
+    active = named(operators.gelu(product(start), "erf"), "activation")
+    residual = named(operators.add(active, start), "residual")
+    norm = named(
+        operators.mvn(quantize(residual), np.array([1]), True, 1e-5, "INSIDE_SQRT"), "norm"
+    )
+    again = quantize(norm)
+    both = named(operators.add(product(again), product(again)), "both")
+    y = product(quantize(both))
+    y.output(0).set_names({"y"})
+    path = tmp_path / "m.xml"
+    openvino.save_model(
+        openvino.Model([operators.result(y)], [x], "block"), path, compress_to_fp16=False
+    )
+    computes = {layer.name: layer.compute for layer in inspect(path).layers}
+    assert computes["activation"] == computes["residual"] == "int8"
+    assert computes["norm"] == computes["both"] == "float32"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import convkit
-from convkit.plugin import Converter, Inspector, Runner, State
+from convkit.plugin import Inspector, Runner, State
 from convkit.testing import (
     ConverterContract,
     FormatContract,
@@ -100,41 +100,25 @@ class FromSaved(ConverterContract):
 
 
 class TestFreeze(FromSaved):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.freeze"]
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
+    edge = "tensorflow.freeze"
+    tolerance = 100.0
 
 
 class TestFloat32(FromSaved):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.tflite"]
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
+    edge = "tensorflow.tflite"
+    tolerance = 100.0
 
 
 class TestFloat16(FromSaved):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.tflite-fp16"]
+    edge = "tensorflow.tflite-fp16"
 
 
 class TestDynamicInt8(FromSaved):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.tflite-dynamic"]
+    edge = "tensorflow.tflite-dynamic"
 
 
 class TestStaticInt8(FromSaved):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.tflite-int8"]
+    edge = "tensorflow.tflite-int8"
 
     @pytest.fixture
     def options(self) -> dict[str, Any]:
@@ -148,43 +132,27 @@ class FromFrozen(ConverterContract):
 
 
 class TestUnfreeze(FromFrozen):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.unfreeze"]
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
+    edge = "tensorflow.unfreeze"
+    tolerance = 100.0
 
 
 class TestFrozenFloat32(FromFrozen):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.frozen-tflite"]
-
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
+    edge = "tensorflow.frozen-tflite"
+    tolerance = 100.0
 
 
 @pytest.mark.slow  # differs from the edge from tf-saved by its first step only
 class TestFrozenFloat16(FromFrozen):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.frozen-tflite-fp16"]
+    edge = "tensorflow.frozen-tflite-fp16"
 
 
 @pytest.mark.slow  # differs from the edge from tf-saved by its first step only
 class TestFrozenDynamicInt8(FromFrozen):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.frozen-tflite-dynamic"]
+    edge = "tensorflow.frozen-tflite-dynamic"
 
 
 class TestFrozenStaticInt8(FromFrozen):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tensorflow.frozen-tflite-int8"]
+    edge = "tensorflow.frozen-tflite-int8"
 
 
 class TestRunSaved(RunnerContract):

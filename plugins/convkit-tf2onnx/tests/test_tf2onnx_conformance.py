@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import convkit
-from convkit.plugin import Converter
 from convkit.testing import ConverterContract, PluginContract
 from convkit_tf2onnx import plugin
 
@@ -89,19 +88,15 @@ def tflite(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class ToOnnx(ConverterContract):
+    tolerance = 100.0
+
     @pytest.fixture
     def options(self) -> dict[str, Any]:
         return {"opset": 15}
 
-    @pytest.fixture
-    def tolerance_db(self) -> float:
-        return 100.0
-
 
 class TestFromSaved(ToOnnx):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tf2onnx.from-saved"]
+    edge = "tf2onnx.from-saved"
 
     @pytest.fixture
     def source(self, saved: Path) -> Path:
@@ -109,9 +104,7 @@ class TestFromSaved(ToOnnx):
 
 
 class TestFromFrozen(ToOnnx):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tf2onnx.from-frozen"]
+    edge = "tf2onnx.from-frozen"
 
     @pytest.fixture
     def source(self, frozen: Path) -> Path:
@@ -119,9 +112,7 @@ class TestFromFrozen(ToOnnx):
 
 
 class TestFromTflite(ToOnnx):
-    @pytest.fixture
-    def converter(self) -> Converter:
-        return CONVERTERS["tf2onnx.from-tflite"]
+    edge = "tf2onnx.from-tflite"
 
     @pytest.fixture
     def source(self, tflite: Path) -> Path:

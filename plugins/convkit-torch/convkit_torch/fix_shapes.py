@@ -20,6 +20,7 @@ from convkit.plugin import (
     TraitProvision,
     TraitRequirement,
 )
+from convkit.plugin.shapes import fixed_shapes
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -52,7 +53,7 @@ class FixShapes(ConverterBase):
     def check(self, artifact: Artifact, options: Mapping[str, OptionValue]) -> Sequence[Obstacle]:
         """Axes whose size nobody has said."""
         try:
-            resolve(artifact.inputs, artifact.read.shapes, int(options["batch"]))
+            fixed_shapes(artifact.inputs, artifact.read.shapes, int(options["batch"]))
         except ConversionError as error:
             return (Obstacle(error.message, remedy=error.hint),)
         return ()
@@ -76,7 +77,7 @@ class FixShapes(ConverterBase):
         program = reading.load_program(artifact.path, artifact.read)
         state.refuse_state(program)
         before = program_specs(program)
-        shapes = resolve(before[0], artifact.read.shapes, int(options["batch"]))
+        shapes = fixed_shapes(before[0], artifact.read.shapes, int(options["batch"]))
         context.progress("exporting", None)
         fixed = _exported(program, shapes)
         inputs, outputs = (
@@ -95,42 +96,6 @@ class FixShapes(ConverterBase):
             outputs=outputs,
             traits={**artifact.traits, "container": "pt2", "dynamic": False},
         )
-
-
-def resolve(
-    specs: Sequence[TensorSpec], stated: Mapping[str, tuple[int, ...]], batch: int
-) -> dict[str, tuple[int, ...]]:
-    """The fixed shape of every input.
-
-    Raises:
-        ConversionError: a size is missing, contradicts itself, or contradicts the program.
-    """
-    sizes: dict[str, int] = {}
-    for spec in specs:
-        shape = stated.get(spec.name, ())
-        if shape and len(shape) != len(spec.shape):
-            raise ConversionError(f"{spec.name} has {len(spec.shape)} axes, not {len(shape)}")
-        for own, wanted in zip(spec.shape, shape, strict=False):
-            known = own if isinstance(own, int) else sizes.setdefault(str(own), wanted)
-            if known != wanted:
-                raise ConversionError(
-                    f"{spec.name} cannot have size {wanted} where the program has {known}",
-                    hint="Axes that bear the same symbol take the same size.",
-                )
-    for spec in specs:
-        if spec.shape and not isinstance(spec.shape[0], int):
-            sizes.setdefault(str(spec.shape[0]), batch)
-    fixed = {}
-    for spec in specs:
-        shape = tuple(d if isinstance(d, int) else sizes.get(str(d), 0) for d in spec.shape)
-        if 0 in shape:
-            shown = "x".join(str(d) for d in spec.shape)
-            raise ConversionError(
-                f"the size of axis {shape.index(0)} of {spec.name} ({shown}) is not known",
-                hint=f"Give --shape {spec.name}=... with all its sizes.",
-            )
-        fixed[spec.name] = shape
-    return fixed
 
 
 def _exported(program: ExportedProgram, shapes: Mapping[str, tuple[int, ...]]) -> ExportedProgram:

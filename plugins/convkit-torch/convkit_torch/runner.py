@@ -128,12 +128,12 @@ def _module_call(module: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
 
 def _program_call(program: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
     from convkit_torch.reading import flat_tensors
-    from convkit_torch.signature import call_arguments
+    from convkit_torch.signature import binder
 
-    module = program.module()
+    module, bind = program.module(), binder(program)
 
     def call(tensors: Sequence[Any]) -> Sequence[Any]:
-        args, kwargs = call_arguments(program, tensors)
+        args, kwargs = bind(tensors)
         return flat_tensors(module(*args, **kwargs))
 
     return call

@@ -173,11 +173,11 @@ def test_fix_shapes(opened, net, context, tmp_path):
 
 def test_fix_shapes_says_which_size_is_missing(opened):
     (obstacle,) = FixShapes().check(replace(opened, read=ReadOptions()), {"batch": 1})
-    assert "axis 2 of images" in obstacle.what
+    assert "images has no fixed size on axis 2" in obstacle.what
     assert "--shape images=" in obstacle.remedy
 
 
 def test_fix_shapes_refuses_a_contradiction(opened):
     shapes = {"images": (3, 3, 6, 10), "scale": (2, 2)}
     (obstacle,) = FixShapes().check(replace(opened, read=ReadOptions(shapes=shapes)), {"batch": 1})
-    assert "scale cannot have size 2 where the program has 3" in obstacle.what
+    assert "scale cannot be 2x2" in obstacle.what

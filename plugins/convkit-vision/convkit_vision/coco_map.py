@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
+
+if TYPE_CHECKING:
+    from convkit_vision.coco_data import CocoData
 
 # The modules that do the work are imported inside methods: this one is loaded at every start.
 
@@ -15,10 +18,10 @@ PICTURE_ROWS = 4
 
 
 class CocoMap:
-    """mAP@0.5:0.95 over a folder with `images/`, `annotations.json` and `dataset.toml`."""
+    """mAP@0.5:0.95 over a folder with images, COCO or YOLO annotations, and `dataset.toml`."""
 
     name = "coco-map"
-    requirements: tuple[str, ...] = ("pillow", "numpy", "faster-coco-eval")
+    requirements: tuple[str, ...] = ("pillow", "numpy", "faster-coco-eval", "pyyaml")
 
     def inputs(
         self, data: Path, artifact: Artifact, limit: int | None
@@ -33,7 +36,8 @@ class CocoMap:
         from convkit_vision.coco_data import load_coco
         from convkit_vision.labelled import image_samples
 
-        dataset = load_coco(data, limit)
+        dataset = load_coco(data, limit, artifact)
+        check_labelled(dataset)
         sizes = {image.file: (image.width, image.height) for image in dataset.images}
 
         def check(file: Path, image: Any) -> None:
@@ -52,31 +56,32 @@ class CocoMap:
 
         `details` has the companions of mAP where they are defined, `detections` (how many),
         `score_max` (the best raw class score: near 0 when quantization crushed the scores) and
-        `invalid` (anchors with NaN or infinite values, which are left out).
+        `invalid` (boxes with NaN or infinite values, which are left out). `problems` says what
+        makes the value doubtful: no detections, scores outside 0..1, boxes in other units.
 
         Raises:
             UsageError: outputs that cannot be decoded or do not match the images in number, or
                 images without any labelled object.
         """
         from convkit_vision import evaluation
-        from convkit_vision.coco_data import ANNOTATIONS, load_coco
+        from convkit_vision.coco_data import load_coco
 
         dataset = load_coco(data, limit)
-        if not any(not a["iscrowd"] for a in dataset.truth["annotations"]):
-            raise UsageError(
-                f"{data / ANNOTATIONS} labels no object in the {len(dataset.images)} images used",
-                hint="mAP is undefined without objects; use more images.",
-            )
+        check_labelled(dataset)
+        tally = evaluation.Tally(dataset.detection)
         results: list[Any] = []
-        score_max, invalid = 0.0, 0
         for image, found in evaluation.detections(dataset, outputs):
             results += evaluation.coco_results(image.id, found, dataset.categories)
-            score_max = max(score_max, found.score_max)
-            invalid += found.invalid
+            tally.add(found)
         statistics = evaluation.coco_statistics(dataset.truth, results)
         value = statistics.pop("map")
-        counts = {"detections": len(results), "score_max": score_max, "invalid": invalid}
-        return MetricResult(self.name, value, {**statistics, **counts}, len(dataset.images))
+        return MetricResult(
+            self.name,
+            value,
+            {**statistics, **tally.counts},
+            len(dataset.images),
+            tally.problems,
+        )
 
     def picture(
         self, data: Path, outputs: Mapping[str, Sequence[Sequence[Any]]], path: Path
@@ -108,3 +113,17 @@ class CocoMap:
         images = [pixels.load(image.file, InputError) for image in dataset.images]
         draw_comparison(images, columns, dataset.names, path)
         return True
+
+
+def check_labelled(dataset: CocoData) -> None:
+    """Refuse images without any object: mAP is undefined on them.
+
+    Raises:
+        UsageError: naming the annotations.
+    """
+    if not any(not a["iscrowd"] for a in dataset.truth["annotations"]):
+        raise UsageError(
+            f"{dataset.labels} labels no object in the {len(dataset.images)} images used",
+            hint="mAP is undefined without objects; use more images, or `--metric fidelity-map`,"
+            " which needs no labels.",
+        )

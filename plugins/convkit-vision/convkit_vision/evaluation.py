@@ -8,7 +8,7 @@ from typing import Any
 
 from convkit.errors import UsageError
 from convkit_vision.coco_data import CocoData, CocoImage
-from convkit_vision.detection import Detections, detect
+from convkit_vision.detection import Detections, DetectionSettings, detect
 from convkit_vision.geometry import place
 
 # Positions in the library's `stats`, which are those of pycocotools.
@@ -22,6 +22,66 @@ _STATS = {
     "recall": 8,
 }
 _MISSING: Any = object()
+
+SHARES = 1.5
+"""Boxes that all stay below it are no pixels; shares of the input reach little beyond 1."""
+PIXELS = 4.0
+"""Boxes beyond it are no shares of the input."""
+
+
+class Tally:
+    """What detections of a whole data set say about the model and about `dataset.toml`."""
+
+    def __init__(self, how: DetectionSettings) -> None:
+        self._how = how
+        self._found = self._invalid = 0
+        self._score_max = self._score_min = self._reach = 0.0
+
+    def add(self, found: Detections) -> None:
+        """Count one image."""
+        self._found += len(found.scores)
+        self._invalid += found.invalid
+        self._score_max = max(self._score_max, found.score_max)
+        self._score_min = min(self._score_min, found.score_min)
+        self._reach = max(self._reach, found.reach)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """For `MetricResult.details`."""
+        return {
+            "detections": self._found,
+            "score_max": self._score_max,
+            "invalid": self._invalid,
+        }
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """For `MetricResult.problems`."""
+        said = []
+        if self._invalid:
+            said.append(f"{self._invalid} boxes with NaN or infinity were left out")
+        if not self._found:
+            said.append(
+                f"not a single detection: no score is above {self._how.score_threshold:g}, the best"
+                f" is {self._score_max:.3g}"
+            )
+        if self._score_min < -0.01 or self._score_max > 1.01:
+            said.append(
+                f"scores from {self._score_min:.3g} to {self._score_max:.3g} are no probabilities:"
+                ' if they are logits, declare activation = "sigmoid"; else the decoder is not the'
+                " model's, or quantization gave them the scale of the boxes"
+            )
+        if self._found and self._how.box_units == "pixels" and 0 < self._reach < SHARES:
+            said.append(
+                f"no box reaches beyond {self._reach:.3g} pixels: declare box_units ="
+                ' "normalized" if they are shares of the input'
+            )
+        if self._found and self._how.box_units == "normalized" and self._reach > PIXELS:
+            said.append(
+                f'boxes reach to {self._reach:.3g}: declare box_units = "pixels" if they are no'
+                " shares of the input"
+            )
+        return tuple(said)
 
 
 def detections(

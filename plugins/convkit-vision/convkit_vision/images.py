@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from convkit.errors import CalibrationError
 from convkit.plugin import Artifact, TensorSpec
 from convkit_vision import pixels, settings
+from convkit_vision.dataset import EXAMPLES
+from convkit_vision.dataset import SETTINGS as LABELLED
 
 if TYPE_CHECKING:
     from convkit_vision.transform import Transform
@@ -19,19 +21,19 @@ SETTINGS = "calibration.toml"
 
 class ImageSource:
     """Reads a folder of images with a transform declared in `calibration.toml`, which lies in the
-    folder or beside it, or given as flags."""
+    folder or beside it, or given as flags. The `dataset.toml` of a labelled data set serves too."""
 
     name = "vision.images"
     requirements: tuple[str, ...] = ("pillow", "numpy")
 
     def accepts(self, path: Path) -> bool:
         """Whether the folder holds an image, at any depth; the search ends at the first one."""
-        return path.is_dir() and next(_walk(path), None) is not None
+        return path.is_dir() and next(_walk(_home(path)), None) is not None
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """All images and the `calibration.toml`, sorted."""
         found = _settings_file(path)
-        return tuple(sorted([*_walk(path), *([found] if found else [])]))
+        return tuple(sorted([*_walk(_home(path)), *([found] if found else [])]))
 
     def transform(self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]) -> Transform:
         """The declared transform.
@@ -72,9 +74,29 @@ class ImageSource:
             CalibrationError: no image, an unreadable one, no transform, or a shape that the model
                 does not take. What concerns the request as a whole is raised before the first one.
         """
+        chosen = choose(_names(path), limit, seed)
+        return (sample for _, sample in self._read(path, artifact, overrides, chosen))
+
+    def samples(
+        self, path: Path, artifact: Artifact, limit: int | None
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The first images in the order of their paths, each with its path inside the folder; of a
+        model with a fixed batch beyond 1, the paths of a batch are joined by line breaks.
+
+        Raises:
+            CalibrationError: see `read`.
+        """
+        return self._read(path, artifact, {}, sorted(_names(path))[:limit])
+
+    def _read(
+        self,
+        path: Path,
+        artifact: Artifact,
+        overrides: Mapping[str, Any],
+        chosen: list[str],
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
         spec = image_input(artifact)
         transform = self.transform(path, artifact, overrides)
-        chosen = choose([file.relative_to(path).as_posix() for file in _walk(path)], limit, seed)
         if not chosen:
             raise CalibrationError(
                 f"{path} holds no image ({', '.join(pixels.SUFFIXES)})",
@@ -85,7 +107,9 @@ class ImageSource:
             raise CalibrationError(
                 f"{path} gives {len(chosen)} images, but one batch of input {spec.name} is {batch}"
             )
-        return _batches((path / name for name in chosen), spec, transform, batch)
+        files = [path / name for name in chosen]
+        names = ["\n".join(chosen[at : at + batch]) for at in range(0, len(chosen), batch)]
+        return zip(names, _batches(files, spec, transform, batch), strict=False)
 
 
 def image_input(artifact: Artifact) -> TensorSpec:
@@ -135,14 +159,26 @@ def choose(names: Iterable[str], limit: int | None, seed: int) -> list[str]:
 
 
 def _only_transform(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    settings.check_keys(document, ("transform",))
+    settings.check_keys(document, ("transform", "data", *EXAMPLES))
     return settings.table(document, "transform")
 
 
 def _settings_file(path: Path) -> Path | None:
     # `..` and not `parent`: like the images, the file is then named relative to the folder.
-    candidates = (path / SETTINGS, path / ".." / SETTINGS)
+    candidates = (path / SETTINGS, path / ".." / SETTINGS, path / LABELLED)
     return next((file for file in candidates if file.is_file()), None)
+
+
+def _home(path: Path) -> Path:
+    """Where the images lie: of a labelled data set with masks and the like beside them, in
+    `images/`."""
+    labelled = (path / LABELLED).is_file() and (path / "images").is_dir()
+    return path / "images" if labelled else path
+
+
+def _names(path: Path) -> list[str]:
+    """Images by their paths inside the folder, in no particular order."""
+    return [file.relative_to(path).as_posix() for file in _walk(_home(path))]
 
 
 def _walk(path: Path) -> Iterator[Path]:

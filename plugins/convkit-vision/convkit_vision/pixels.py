@@ -35,6 +35,8 @@ def load(path: Path, error: type[UsageError]) -> Any:
     """
     from PIL import Image, ImageOps
 
+    if not path.is_file():
+        raise error(f"image {path} is missing", hint="The labels or the list of files name it.")
     try:
         with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
             mode = image.mode
@@ -49,6 +51,25 @@ def load(path: Path, error: type[UsageError]) -> Any:
         f"image {path} has more than 8 bits per channel (mode {mode})",
         hint="Convert it to 8 bits, or give the samples as arrays (.npz).",
     )
+
+
+def size_of(path: Path, error: type[UsageError]) -> tuple[int, int]:
+    """Width and height of an image as `load` would give it, from its header.
+
+    Raises:
+        error: unreadable; names the file.
+    """
+    from PIL import ExifTags, Image
+
+    try:
+        with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            width, height = image.size
+    except Exception as exc:
+        raise error(
+            f"image {path} cannot be read: {exc}", hint="Remove the file or replace it."
+        ) from exc
+    return (height, width) if turned else (width, height)
 
 
 def to_array(image: Any, transform: Transform) -> Any:

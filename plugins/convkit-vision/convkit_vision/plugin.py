@@ -20,8 +20,10 @@ def convkit_calibration_sources() -> tuple[CalibrationSource, ...]:
 
 @hookimpl
 def convkit_metrics() -> tuple[Metric, ...]:
-    """Detection and classification."""
+    """Detection, classification and segmentation."""
     from convkit_vision.coco_map import CocoMap
+    from convkit_vision.fidelity_map import FidelityMap
+    from convkit_vision.mask_iou import MaskIou
     from convkit_vision.top1 import Top1
 
-    return (CocoMap(), Top1())
+    return (CocoMap(), FidelityMap(), MaskIou(), Top1())

@@ -11,6 +11,7 @@ from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
 from convkit_vision import pixels, settings
 from convkit_vision.dataset import SETTINGS, read_settings
+from convkit_vision.label_arrays import holds_arrays, labels_of
 from convkit_vision.labelled import image_samples
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ LABELS = "labels.csv"
 
 
 class Top1:
-    """Top-1 accuracy over a folder with `dataset.toml` and labelled images.
+    """Top-1 accuracy over a folder with `dataset.toml` and labelled images, or over arrays.
 
     The labels are either the names of the folders that hold the images, or come from `labels.csv`
     with the columns `file` and `label`. Class indices follow `[classification] classes = [...]`;
     without it, folders count in the order of their names and labels in a CSV are the indices.
+
+    Arrays, for models of any input: an `.npz` with one array per input, keyed by its name, and the
+    class indices under `y`; or a folder with `x.npy` and `y.npy`.
     """
 
     name = "top1"
@@ -32,14 +36,18 @@ class Top1:
 
     def inputs(
         self, data: Path, artifact: Artifact, limit: int | None
-    ) -> Iterator[tuple[Any, ...]]:
-        """The images, transformed as `dataset.toml` says; see `score` for their order.
+    ) -> Iterator[tuple[Any, ...]] | None:
+        """The images, transformed as `dataset.toml` says; see `score` for their order. Arrays are
+        left to their source.
 
         Raises:
             InputError: an image is unreadable, or the data set is malformed.
             UsageError: the model does not take single images of that shape.
         """
-        transform, labelled = _load(data, limit)
+        if holds_arrays(data):
+            _labels(data, limit)  # refused before any work
+            return None
+        transform, labelled = _load(data, limit, artifact)
         return image_samples([file for file, _ in labelled], artifact, transform)
 
     def score(
@@ -56,18 +64,28 @@ class Top1:
         """
         import numpy as np
 
-        _, labelled = _load(data, limit)
+        arrays = holds_arrays(data)
+        labelled = _labels(data, limit) if arrays else _load(data, limit, None)[1]
         top1 = top5 = invalid = 0
         for entry, output in zip_longest(labelled, outputs):
             if entry is None or output is None:
+                kind = "labels" if arrays else "images"
                 raise UsageError(
-                    f"the data set has {len(labelled)} images, the outputs another number"
+                    f"the data set has {len(labelled)} {kind}, the outputs another number"
                 )
-            scores = np.asarray(output[0], np.float64).reshape(-1)
-            label = entry[1]
-            if label >= len(scores):
+            scores = np.asarray(output[0], np.float64)
+            if not 1 < scores.size == scores.shape[-1]:
                 raise UsageError(
-                    f"image {entry[0]} has class {label}, but the model gives {len(scores)} scores"
+                    f"the first output holds no class scores: its shape is {scores.shape}",
+                    hint="top1 wants scores (1, classes) of one sample in the first output.",
+                )
+            scores = scores.reshape(-1)
+            label = entry[1]
+            if not 0 <= label < len(scores):
+                raise UsageError(
+                    f"{entry[0]} has class {label}, but the model gives {len(scores)} scores",
+                    hint="Class indices count from 0; [classification] classes = [...] puts names"
+                    " in the order of the scores.",
                 )
             if np.isnan(scores).any():
                 invalid += 1
@@ -87,9 +105,33 @@ class Top1:
         return False
 
 
-def _load(data: Path, limit: int | None) -> tuple[Transform, list[tuple[Path, int]]]:
+def _labels(data: Path, limit: int | None) -> list[tuple[str, int]]:
+    """Rows with their class indices.
+
+    Raises:
+        InputError: the labels are no class indices.
+    """
+    labels = labels_of(data, limit)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"{data}: the labels are {labels.dtype} {labels.shape}, not class indices (N,)",
+            hint="Save them as integers, one per sample, counted from 0.",
+        )
+    return [(f"row {number}", int(label)) for number, label in enumerate(labels)]
+
+
+def _load(
+    data: Path, limit: int | None, artifact: Artifact | None
+) -> tuple[Transform, list[tuple[Path, int]]]:
     """The transform, and files with their class indices."""
-    transform, table = read_settings(data, "classification")
+    if not data.is_dir():
+        raise InputError(
+            f"{data} is no data set of labelled samples",
+            hint="Give a folder of images, or an .npz file with the labels under y.",
+        )
+    transform, table = read_settings(data, "classification", artifact)
 
     def parse() -> list[str]:
         settings.check_keys(table, ("classes",))

@@ -19,10 +19,10 @@ from convkit_vision.detection import (
     detect,
     parse_detection,
     split,
-    suppress,
 )
 from convkit_vision.geometry import Placement
 from convkit_vision.settings import SettingError
+from convkit_vision.suppression import suppress
 
 FLAT = Placement((40, 40), (40, 40), (40, 40))
 PLAIN = DetectionSettings()

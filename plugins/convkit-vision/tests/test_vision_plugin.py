@@ -34,6 +34,6 @@ def test_hooks_match_their_specification() -> None:
     (sources,) = manager.hook.convkit_calibration_sources()
     (metrics,) = manager.hook.convkit_metrics()
     assert [s.name for s in sources] == ["vision.images"]
-    assert [m.name for m in metrics] == ["coco-map", "top1"]
+    assert [m.name for m in metrics] == ["coco-map", "fidelity-map", "mask-iou", "top1"]
     assert all(isinstance(s, CalibrationSource) for s in sources)
     assert all(isinstance(m, Metric) for m in metrics)

@@ -76,3 +76,41 @@ def test_nothing_labelled_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no labelled image"):
         METRIC.score(tmp_path, [], None)
     assert not METRIC.picture(tmp_path, {}, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("form", ["npz", "pair", "column"])
+def test_labels_may_come_from_arrays(tmp_path: Path, form: str) -> None:
+    labels = np.array([2, 0, 1])
+    path = tmp_path / "d.npz"
+    if form == "pair":
+        path = tmp_path
+        np.save(path / "x.npy", np.zeros((3, 4)))
+        np.save(path / "y.npy", labels)
+    else:
+        np.savez(path, x=np.zeros((3, 4)), label=labels[:, None] if form == "column" else labels)
+    assert METRIC.inputs(path, model(1, 4), None) is None
+    assert METRIC.score(path, one_hot(2, 0, 0), None).value == pytest.approx(2 / 3)
+    assert METRIC.score(path, one_hot(2, 0), 2).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0.5, 1.0, 2.0]), "the labels are float64"),
+        (np.eye(3, dtype=int), "not class indices"),
+        (np.array([0, 1, 77]), "row 2 has class 77, but the model gives 10 scores"),
+        (np.array([-1, 1, 2]), "row 0 has class -1"),
+        (np.array([0, 1]), "has 2 labels, the outputs another number"),
+        (np.array([], int), "holds no labels"),
+    ],
+)
+def test_wrong_labels_are_named(tmp_path: Path, labels: Any, message: str) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 4)), y=labels)
+    with pytest.raises(UsageError, match=message):
+        METRIC.score(tmp_path / "d.npz", one_hot(0, 1, 2), None)
+
+
+def test_outputs_that_are_no_scores_are_refused(tmp_path: Path) -> None:
+    data = folders(tmp_path)
+    with pytest.raises(UsageError, match=r"holds no class scores: its shape is \(1, 14, 50\)"):
+        METRIC.score(data, [[np.zeros((1, 14, 50))]] * 4, None)

@@ -16,8 +16,11 @@ from convkit.errors import CalibrationError, InputError
 from convkit.plugin import (
     Artifact,
     CalibrationSource,
+    ExecutedLayer,
+    ExecutionProfile,
     Inspection,
     Inspector,
+    Operation,
     ReadOptions,
     Runner,
     TracedTensor,
@@ -140,6 +143,19 @@ class TracesTooLittle(BadRunner):
 
 
 @dataclass(frozen=True)
+class ProfilesStrangers(BadRunner):
+    """Calls kernels by names that the inspector does not know."""
+
+    name: str = "bad.profiles-strangers"
+
+    def profile(
+        self, artifact: Artifact, inputs: Sequence[Any], threads: int, runs: int, folder: Path
+    ) -> ExecutionProfile:
+        kernel = ExecutedLayer("k", "MULTIPLY", "float32", 0.0, layers=("kernel 1",))
+        return ExecutionProfile("", self.name, (kernel,), runs, wall_seconds=1.0)
+
+
+@dataclass(frozen=True)
 class BadInspector(ToyInspector):
     format: str = "brick"
 
@@ -188,6 +204,17 @@ class ShufflesLayers(BadInspector):
     def inspect(self, path: Path, read: ReadOptions) -> Inspection:
         found = super().inspect(path, read)
         return dataclasses.replace(found, layers=found.layers[::-1])
+
+
+@dataclass(frozen=True)
+class ListsOtherOperators(BadInspector):
+    """Tells accelerators of other operators than the user."""
+
+    name: str = "bad.lists-other-operators"
+
+    def operations(self, path: Path, read: ReadOptions) -> Sequence[Operation]:
+        found = super().inspect(path, read)
+        return tuple(Operation(x.name, "OTHER", (), ()) for x in found.layers)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Measuring models: evaluation, benchmarks, delegates, profiles, and the limits they must keep."""

@@ -1,0 +1,129 @@
+"""`convkit compare`: every form of a model, made and measured alike, on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from convkit.cli.calibration import transform_of, with_calibration
+from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.gating import limits_of, with_gates, write_text
+from convkit.cli.given import given_or_sample
+from convkit.cli.terminal import Terminal
+from convkit.errors import ExitCode
+
+
+@click.command(name="compare")
+@click.argument("model", required=False)
+@click.argument("files", nargs=-1)
+@click.option("--from", "source", metavar="FORMAT", help="Source format; detected from MODEL.")
+@click.option(
+    "--to",
+    "targets",
+    multiple=True,
+    metavar="FORMAT[-PRECISION]",
+    help="Target, several times; all (the default without FILES) is all that can be reached.",
+)
+@click.option("-o", "--output", metavar="FILE.html", help="Write the report.")
+@click.option("--models", metavar="DIR", help="Keep the models that were made, in this folder.")
+@click.option("--picture", metavar="FILE.png", help="Draw the models' results side by side.")
+@with_calibration
+@click.option("--data", metavar="DIR", help="Labelled data to score all models on.")
+@click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
+@click.option("--limit", type=int, metavar="N", help="Use the first N samples of --data.")
+@click.option("--no-bench", is_flag=True, help="Do not measure times.")
+@click.option(
+    "--seconds", type=float, default=5.0, show_default=True, help="Measuring time per model."
+)
+@click.option(
+    "--streams", default="1", show_default=True, metavar="N,N", help="Parallel streams to measure."
+)
+@with_gates()
+@click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Of every model while it is timed."
+)
+@click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds per hop.")
+@click.option("--memory-limit", type=int, metavar="MB", help="Resident memory per worker.")
+@with_steering
+@with_reading
+@with_terminal
+def command(
+    terminal: Terminal,
+    model: str | None,
+    files: tuple[str, ...],
+    source: str | None,
+    targets: tuple[str, ...],
+    **flags: Any,
+) -> None:
+    """Convert MODEL to several targets and measure them all: quality, speed, size.
+
+    FILES are further models that were made before. Without MODEL the bundled sample is compared.
+    What cannot be made or measured is told in its row and the rest is measured all the same; the
+    exit code is 1 where it was asked for by name.
+    """
+    from convkit.analysis.bench import BenchSettings
+    from convkit.analysis.gates import require
+    from convkit.analysis.junit import junit
+    from convkit.analysis.rows import to_csv
+    from convkit.api.comparing import compare
+    from convkit.cli.commands.bench import parse_streams
+    from convkit.cli.compare_view import show
+    from convkit.cli.progress import ProgressView
+    from convkit.engine.session import Settings
+    from convkit.engine.worker import Limits
+
+    given = given_or_sample(terminal, model, flags, "comparing")
+    bench = BenchSettings(
+        threads=flags["threads"],
+        seconds=flags["seconds"],
+        streams=parse_streams(flags["streams"]),
+        seed=flags["seed"],
+    )
+    with ProgressView(terminal) as view:
+        found = compare(
+            given.model,
+            to=targets,
+            files=files,
+            source=source,
+            name=given.name,
+            output_dir=flags["models"],
+            calibration=given.calibration,
+            calibration_limit=flags["calibration_limit"],
+            transform=transform_of(flags),
+            synthetic_calibration=flags["synthetic_calibration"],
+            data=given.data,
+            metric=given.metric,
+            limit=flags["limit"],
+            bench=None if flags["no_bench"] else bench,
+            gates=limits_of(flags),
+            report=flags["output"],
+            picture=flags["picture"],
+            steering=steering(
+                flags["via"],
+                flags["avoid"],
+                flags["converters"],
+                flags["options"],
+                flags["io_layout"],
+            ),
+            settings=Settings(seed=flags["seed"]),
+            limits=Limits(flags["timeout"], flags["memory_limit"]),
+            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            overwrite=flags["overwrite"],
+            listener=view,
+        )
+    show(terminal, found)
+    if flags["csv_file"]:
+        write_text(terminal, flags["csv_file"], to_csv(found))
+    if flags["junit"]:
+        write_text(terminal, flags["junit"], junit(found.gates, found.models))
+    for place in (flags["output"], flags["picture"]):
+        if place:
+            terminal.say(f"wrote {place}")
+    require(found.gates, found.to_json())
+    terminal.document(found.to_json())
+    asked = set() if "all" in targets else {*targets, *files}
+    if any(m.error and (m.state in asked or m.path in asked) for m in found.models):
+        raise click.exceptions.Exit(ExitCode.FAILED)

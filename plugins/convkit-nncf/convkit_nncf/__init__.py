@@ -1,0 +1,1 @@
+"""NNCF for convkit: post-training quantization and weight compression."""
