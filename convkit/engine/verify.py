@@ -406,7 +406,7 @@ def _judge(
     if wrong:
         return "wrong", tuple(slices), (*wrong, *weak)
     if slices and len(constant) == len(slices):
-        return "unproven", tuple(slices), tuple(notes)
+        return "unproven", tuple(slices), (*weak, *notes)
     return ("degraded" if weak else "ok"), tuple(slices), (*weak, *notes)
 
 

@@ -145,6 +145,8 @@ def agrees(case: Case, found: Sequence[Any], expected: Sequence[Any], turned: bo
         return f"{len(found)} outputs instead of {len(expected)}"
     for number, (a, b) in enumerate(zip(found, expected, strict=True)):
         a, b = np.asarray(a), np.asarray(b)
+        if ("float" in str(a.dtype)) != ("float" in str(b.dtype)):
+            return f"output {number} is {a.dtype} instead of {b.dtype}"
         forms = [a, np.moveaxis(a, -1, 1)] if turned and a.ndim > 2 else [a]
         fitting = [form for form in forms if form.shape == b.shape]
         if not fitting:

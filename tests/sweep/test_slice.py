@@ -92,3 +92,26 @@ def test_known_traps_do_not_pass_in_silence(
     (case,) = (c for c in every if c.name == name)
     ours = trials.ours(case, EDGES["openvino"], tmp_path)
     assert ours.outcome == "refused" or ours.verdict != SILENT, SUSPECTS[name]
+
+
+@pytest.mark.parametrize(
+    ("edge", "name"),
+    [
+        ("openvino", "test_cast_BFLOAT16_to_FLOAT"),
+        ("openvino", "test_cast_no_saturate_FLOAT_to_FLOAT8E4M3FN"),
+        ("openvino", "test_max_float16"),
+        ("onnx2fx", "test_attention_4d_causal_fp16"),
+        ("onnx2tf-tflite", "test_clip_default_min"),
+        ("onnx2tf-tflite", "test_reshape_reduced_dims"),
+        ("tflite-back", "test_shape"),
+        ("tflite-back", "test_eyelike_populate_off_main_diagonal"),
+    ],
+)
+def test_what_was_lost_once_is_right(
+    edge: str, name: str, trials: Bench, every: list[Case], tmp_path: Path, environments: Path
+) -> None:
+    """Types that numpy lacks, scalars, half precision without weights, graphs of constants."""
+    _available(EDGES[edge], environments)
+    (case,) = (c for c in every if c.name == name)
+    ours = trials.ours(case, EDGES[edge], tmp_path)
+    assert ours.outcome == "correct", ours.reason

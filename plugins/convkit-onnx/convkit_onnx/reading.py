@@ -157,11 +157,18 @@ def load_graph(path: Path) -> onnx.ModelProto:
         raise InputError(
             f"{path.name} is not a complete ONNX file: {first_line(exc)}", hint=_DAMAGED
         ) from exc
-    if not model.HasField("graph") or not model.graph.node or not model.opset_import:
+    if not model.HasField("graph") or not _says_something(model.graph) or not model.opset_import:
         raise InputError(f"{path.name} holds no ONNX graph", hint=_DAMAGED)
     if not all(isinstance(text, str) for text in _texts(model)):
         raise InputError(f"{path.name} holds a name that is not text", hint=_DAMAGED)
     return model
+
+
+def _says_something(graph: Any) -> bool:
+    """Whether it has operators, or outputs that need none: constants and inputs."""
+    given = {*(tensor.name for tensor in graph.initializer), *(value.name for value in graph.input)}
+    outputs = [value.name for value in graph.output]
+    return bool(graph.node) or (bool(outputs) and given.issuperset(outputs))
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[object]:

@@ -23,8 +23,17 @@ def read(path: Path) -> Any:
     if data[4:8] != _IDENTIFIER:
         raise InputError(f"{path.name} is not a TFLite file")
     try:
+        from tensorflow.lite.python import schema_py_generated as schema
         from tensorflow.lite.tools.flatbuffer_utils import read_model_from_bytearray
 
+        # TensorFlow's reader stumbles over a graph without operators, whose outputs are constants.
+        packed = schema.Model.GetRootAsModel(data, 0)
+        graphs = map(packed.Subgraphs, range(packed.SubgraphsLength()))
+        if not all(graph.OperatorsLength() for graph in graphs):
+            model = schema.ModelT.InitFromObj(packed)
+            for graph in model.subgraphs:
+                graph.operators = graph.operators or []
+            return model
         return read_model_from_bytearray(bytearray(data))
     except Exception as exc:
         raise InputError(
