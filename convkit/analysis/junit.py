@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 from xml.etree import ElementTree
 
-from convkit.comparison import Compared, Gate
+from convkit.comparison import Gate
 
 SUITE = "convkit"
 
 
-def junit(gates: Sequence[Gate], models: Sequence[Compared] = ()) -> str:
+class Measured(Protocol):
+    """A row of a comparison, an evaluation or a benchmark."""
+
+    @property
+    def title(self) -> str:
+        """Unique in the run."""
+
+    @property
+    def error(self) -> str:
+        """Why it was not made or measured; empty where it was."""
+
+    @property
+    def hint(self) -> str:
+        """What would help."""
+
+
+def junit(gates: Sequence[Gate], models: Sequence[Measured] = ()) -> str:
     """One test case a gate, and one a model: it was made and measured, or it was not."""
     suite = ElementTree.Element("testsuite", name=SUITE)
     for model in models:

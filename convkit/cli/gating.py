@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,8 @@ from convkit.errors import PublishError
 
 if TYPE_CHECKING:
     from convkit.analysis.gates import Gates
+    from convkit.analysis.junit import Measured
+    from convkit.comparison import Gate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,12 +73,30 @@ def limits_of(flags: Mapping[str, Any]) -> Gates:
     )
 
 
-def write_text(terminal: Terminal, place: str, text: str) -> None:
-    """Write a small file that the user asked for.
+def write_files(
+    terminal: Terminal,
+    flags: Mapping[str, Any],
+    table: Callable[[], str],
+    gates: Sequence[Gate],
+    models: Sequence[Measured],
+) -> None:
+    """Write the files that were asked for.
+
+    Args:
+        table: makes the CSV.
 
     Raises:
-        PublishError: it cannot be written.
+        PublishError: one cannot be written.
     """
+    from convkit.analysis.junit import junit
+
+    if flags["csv_file"]:
+        _write(terminal, flags["csv_file"], table())
+    if flags["junit"]:
+        _write(terminal, flags["junit"], junit(gates, models))
+
+
+def _write(terminal: Terminal, place: str, text: str) -> None:
     path = Path(place)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -120,3 +120,18 @@ def test_what_makes_no_sense_is_refused_before_any_work(
     answer = run("compare", models.onnx, *arguments, cwd=folder)
     assert answer.code == 2
     assert said in answer.err
+
+
+def test_evaluate_has_the_limits_and_files_too(models: Models, tmp_path: Path) -> None:
+    answer = run(
+        *("evaluate", models.onnx, models.tflite, "--data", models.arrays, "--metric", "fidelity"),
+        *("--fail-drop", "1e9", "--fail-under", "metric=1e9", "--json"),
+        *("--csv", "table.csv", "--junit", "gates.xml"),
+        cwd=tmp_path,
+    )
+    assert answer.code == 6, answer.err
+    assert [g["passed"] for g in answer.document["gates"]] == [False, True]
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert [r["title"] for r in csv.DictReader(file)] == ["tiny.onnx", "tiny.tflite"]
+    suite = ElementTree.parse(tmp_path / "gates.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convkit.cli.common import reading, with_reading, with_terminal
-from convkit.cli.gating import limits_of, with_gates, write_text
+from convkit.cli.gating import limits_of, with_gates, write_files
 from convkit.cli.terminal import Terminal
 from convkit.errors import ConvkitError, ExitCode, UsageError
 
@@ -53,12 +53,10 @@ def command(terminal: Terminal, models: tuple[str, ...], **flags: Any) -> None:
     """
     from convkit.analysis.bench_rows import to_csv
     from convkit.analysis.gates import judge, require
-    from convkit.analysis.junit import junit
     from convkit.api.benchmark import bench
     from convkit.cli.bench_view import show
     from convkit.cli.progress import ProgressView
     from convkit.codec import encode
-    from convkit.comparison import Compared
     from convkit.engine.worker import Limits
 
     wanted = limits_of(flags)
@@ -82,14 +80,7 @@ def command(terminal: Terminal, models: tuple[str, ...], **flags: Any) -> None:
         )
     show(terminal, found)
     gates = judge(wanted, None, found)
-    if flags["csv_file"]:
-        write_text(terminal, flags["csv_file"], to_csv(found))
-    if flags["junit"]:
-        compared = [
-            Compared(r.title, r.state, r.path, r.size_bytes, error=r.error, hint=r.hint)
-            for r in found.rows
-        ]
-        write_text(terminal, flags["junit"], junit(gates, compared))
+    write_files(terminal, flags, lambda: to_csv(found), gates, found.rows)
     document = {**encode(found), "gates": encode(gates)}
     require(gates, document)
     _require_measured(found)

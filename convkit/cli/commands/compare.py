@@ -8,7 +8,7 @@ import click
 
 from convkit.cli.calibration import transform_of, with_calibration
 from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
-from convkit.cli.gating import limits_of, with_gates, write_text
+from convkit.cli.gating import limits_of, with_gates, write_files
 from convkit.cli.given import calibration_beside, given_or_sample
 from convkit.cli.terminal import Terminal
 from convkit.errors import ExitCode
@@ -67,7 +67,6 @@ def command(
     """
     from convkit.analysis.bench import BenchSettings
     from convkit.analysis.gates import require
-    from convkit.analysis.junit import junit
     from convkit.analysis.rows import to_csv
     from convkit.api.comparing import compare
     from convkit.cli.commands.bench import parse_streams
@@ -119,10 +118,7 @@ def command(
             listener=view,
         )
     show(terminal, found)
-    if flags["csv_file"]:
-        write_text(terminal, flags["csv_file"], to_csv(found))
-    if flags["junit"]:
-        write_text(terminal, flags["junit"], junit(found.gates, found.models))
+    write_files(terminal, flags, lambda: to_csv(found), found.gates, found.models)
     for place in (flags["output"], flags["picture"]):
         if place:
             terminal.say(f"wrote {place}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convkit.cli.common import reading, with_reading, with_terminal
-from convkit.cli.gating import limits_of, with_gates, write_text
+from convkit.cli.gating import limits_of, with_gates, write_files
 from convkit.cli.terminal import Terminal, human_bytes, human_seconds
 from convkit.errors import ExitCode
 
@@ -56,11 +56,9 @@ def command(
     A model that fails does not sink the others; the exit code is then 1.
     """
     from convkit.analysis.gates import judge, require
-    from convkit.analysis.junit import junit
     from convkit.api.evaluation import evaluate
     from convkit.cli.progress import ProgressView
     from convkit.codec import encode
-    from convkit.comparison import Compared
     from convkit.engine.session import Settings
     from convkit.engine.worker import Limits
 
@@ -82,14 +80,7 @@ def command(
     if picture is not None and found.picture is None:
         terminal.warn(f"{metric} has no picture")
     gates = judge(limits, found, None)
-    if flags["csv_file"]:
-        write_text(terminal, flags["csv_file"], _csv(found))
-    if flags["junit"]:
-        compared = [
-            Compared(r.title, r.state, r.path, r.size_bytes, error=r.error, hint=r.hint)
-            for r in found.rows
-        ]
-        write_text(terminal, flags["junit"], junit(gates, compared))
+    write_files(terminal, flags, lambda: _csv(found), gates, found.rows)
     document = {**encode(found), "gates": encode(gates)}
     require(gates, document)
     terminal.document(document)
