@@ -153,7 +153,9 @@ def feed(request: Any, order: Sequence[int], inputs: Sequence[Any]) -> None:
     try:
         request.reset_state()
         ports = request.model_inputs
-        request.infer({place: _tensor(a, ports[place]) for place, a in arrays.items()})
+        tensors = {place: _tensor(a, ports[place]) for place, a in arrays.items()}
+        # Shared, since they live until it returns, and whoever wants the outputs copies them.
+        request.infer(tensors, share_inputs=True, share_outputs=True)
     except Exception as exc:  # RuntimeError
         raise ConversionError(f"OpenVINO failed: {first_line(exc)}") from exc
 
