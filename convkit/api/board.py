@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from convkit import __version__
 from convkit.analysis.bench import BenchSettings, bench_found
-from convkit.analysis.delegates import delegate_map, rules_for
+from convkit.analysis.delegates import delegate_maps
 from convkit.analysis.drift import drift
 from convkit.analysis.evaluate import evaluate_found
 from convkit.analysis.gates import Gates, judge
@@ -168,8 +168,7 @@ class Board:
         for title, found in self.found.items():
             try:
                 if found.state.format in ruled:
-                    for rules in rules_for(self.session, found.state.format):
-                        self.delegates.append(delegate_map(self.session, title, found, rules))
+                    self.delegates += delegate_maps(self.session, title, found)
                 if "int8" in found.state.precision and profilers(self.session, found.state.format):
                     with self.session.stage(f"profiling {title}") as stage:
                         self.profiles.append(profile_found(self.session, title, found, stage=stage))

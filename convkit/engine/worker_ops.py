@@ -70,10 +70,7 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
     limit = arguments["limit"]
     samples = _samples(Path(arguments["inputs"]), limit)
     for number, sample in enumerate(samples if artifact.inputs else repeat((), limit)):
-        cast = [
-            _cast(to_artifact(value, spec), spec.dtype)
-            for value, spec in zip(sample, artifact.inputs, strict=True)
-        ]
+        cast = _as_taken(sample, artifact)
         start = time.perf_counter()
         outputs = session.run(cast)
         seconds += time.perf_counter() - start
@@ -93,10 +90,7 @@ def op_trace(arguments: Mapping[str, Any], progress: Progress) -> Any:
     artifact = decode(Artifact, arguments["artifact"])
     number, only = arguments["sample"], arguments["only"]
     sample = next(islice(_samples(Path(arguments["inputs"]), None), number, None))
-    cast = [
-        _cast(to_artifact(value, spec), spec.dtype)
-        for value, spec in zip(sample, artifact.inputs, strict=True)
-    ]
+    cast = _as_taken(sample, artifact)
     tensors = _implementation(arguments).trace(artifact, cast, arguments["threads"])
     folder, budget = Path(arguments["folder"]), arguments["budget"]
     shown = chain(traces.inputs_of(artifact, cast), tensors)
@@ -114,10 +108,7 @@ def op_profile(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Profile an artifact on the first of the samples."""
     artifact = decode(Artifact, arguments["artifact"])
     sample = next(_samples(Path(arguments["inputs"]), 1)) if artifact.inputs else ()
-    cast = [
-        _cast(to_artifact(value, spec), spec.dtype)
-        for value, spec in zip(sample, artifact.inputs, strict=True)
-    ]
+    cast = _as_taken(sample, artifact)
     folder, threads, runs = Path(arguments["folder"]), arguments["threads"], arguments["runs"]
     with _temporary_files_in(folder):
         return encode(_implementation(arguments).profile(artifact, cast, threads, runs, folder))
@@ -295,10 +286,7 @@ def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:
         if not artifact.inputs:
             return [[]]
         return [
-            [
-                np.ascontiguousarray(_cast(to_artifact(value, spec), spec.dtype))
-                for value, spec in zip(sample, artifact.inputs, strict=True)
-            ]
+            [np.ascontiguousarray(value) for value in _as_taken(sample, artifact)]
             for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
         ]
 
@@ -316,6 +304,14 @@ def _samples(path: Path, limit: int | None) -> Iterator[Sequence[Any]]:
             keys.setdefault(int(sample), []).append(int(tensor))
         for sample in sorted(keys)[:limit]:
             yield [file.get_tensor(sample_key(sample, t)) for t in sorted(keys[sample])]
+
+
+def _as_taken(sample: Sequence[Any], artifact: Artifact) -> list[Any]:
+    """A sample in the artifact's own axes and types."""
+    return [
+        _cast(to_artifact(value, spec), spec.dtype)
+        for value, spec in zip(sample, artifact.inputs, strict=True)
+    ]
 
 
 def _cast(value: Any, dtype: str) -> Any:
