@@ -45,6 +45,41 @@ class Trace:
             return file.get_tensor(key) if key in file.keys() else None  # noqa: SIM118
 
 
+class Writer:
+    """Collects the tensors of a trace."""
+
+    def __init__(self, budget: int, only: Container[int] | None = None) -> None:
+        """`budget`, `only`: see `write`."""
+        self._left, self._only = budget, only
+        self._entries: list[Mapping[str, Any]] = []
+        self._orders: list[Any] = []
+        self._values: dict[str, Any] = {}
+
+    def add(self, tensor: TracedTensor) -> None:
+        """The next tensor, in execution order."""
+        import numpy as np
+
+        place = len(self._entries)
+        value = np.asarray(tensor.value, np.float32)
+        found = sketch(value)
+        self._orders.append(found.orders)
+        self._entries.append(_entry(tensor, found))
+        wanted = value.nbytes <= self._left if self._only is None else place in self._only
+        if wanted:
+            self._values[f"value/{place}"] = np.array(value, order="C")  # buffers may be reused
+            self._left -= value.nbytes
+
+    def save(self, folder: Path) -> int:
+        """Write all of it; answers the number of tensors."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        stacked = np.stack(self._orders) if self._orders else np.zeros((0, 0, 0))
+        save_file({_SKETCHES: stacked, **self._values}, folder / VALUES)
+        (folder / INDEX).write_text(json.dumps(self._entries), "utf-8")
+        return len(self._entries)
+
+
 def write(
     tensors: Iterable[TracedTensor], folder: Path, budget: int, only: Container[int] | None = None
 ) -> int:
@@ -54,25 +89,10 @@ def write(
         budget: bytes of values that are kept; of what does not fit only the fingerprint remains.
         only: the places of the tensors whose values are to be kept, in place of a budget.
     """
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    entries: list[Mapping[str, Any]] = []
-    orders: list[Any] = []
-    values: dict[str, Any] = {}
-    for place, tensor in enumerate(tensors):
-        value = np.asarray(tensor.value, np.float32)
-        found = sketch(value)
-        orders.append(found.orders)
-        entries.append(_entry(tensor, found))
-        wanted = value.nbytes <= budget if only is None else place in only
-        if wanted:
-            values[f"value/{place}"] = np.array(value, order="C")  # a copy: buffers may be reused
-            budget -= value.nbytes
-    stacked = np.stack(orders) if orders else np.zeros((0, 0, 0))
-    save_file({_SKETCHES: stacked, **values}, folder / VALUES)
-    (folder / INDEX).write_text(json.dumps(entries), "utf-8")
-    return len(entries)
+    writer = Writer(budget, only)
+    for tensor in tensors:
+        writer.add(tensor)
+    return writer.save(folder)
 
 
 def read(folder: Path, layers: Sequence[LayerInfo]) -> Trace:

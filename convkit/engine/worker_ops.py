@@ -97,6 +97,36 @@ def op_trace(arguments: Mapping[str, Any], progress: Progress) -> Any:
     return {"count": traces.write(shown, folder, budget, only and frozenset(only))}
 
 
+def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Rank the tensors of a float artifact; leaves a trace and the two matrices in a folder."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from convkit import traces
+    from convkit.plugin.protocols import RankSettings
+
+    artifact = decode(Artifact, arguments["artifact"])
+    settings = decode(RankSettings, arguments["settings"])
+    samples = [
+        _as_taken(sample, artifact)
+        for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
+    ]
+    writer, folder = traces.Writer(0), Path(arguments["folder"])
+    found = _implementation(arguments).rank(artifact, samples, settings, writer.add, progress)
+    writer.save(folder)
+    matrices = {
+        "activations": np.ascontiguousarray(found.activations, np.float64),
+        "weights": np.ascontiguousarray(found.weights, np.float64),
+        "weighted": np.ascontiguousarray(found.weighted, np.bool_),
+    }
+    save_file(matrices, folder / arguments["matrices"])
+    return {
+        "forward": found.forward,
+        "backward": found.backward,
+        "float_passes": found.float_passes,
+    }
+
+
 def op_operations(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """The operators of a file, with what the rules of accelerators ask about."""
     inspector = _implementation(arguments)

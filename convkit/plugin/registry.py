@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Converter,
         Inspector,
         Metric,
+        Ranker,
         Runner,
         Sample,
     )
@@ -91,6 +92,11 @@ class Registry:
     def metrics(self) -> Mapping[str, Metric]:
         """Metrics by name."""
         return self._collect("metrics", _shaped("Metric", "name"))
+
+    @cached_property
+    def rankers(self) -> Mapping[str, Ranker]:
+        """Rankers by name."""
+        return self._collect("rankers", _shaped("Ranker", "name", "format"))
 
     @cached_property
     def delegate_rules(self) -> Mapping[str, DelegateRules]:

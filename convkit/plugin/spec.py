@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Converter,
         Inspector,
         Metric,
+        Ranker,
         Runner,
         Sample,
     )
@@ -61,6 +62,11 @@ def convkit_calibration_sources() -> Iterable[CalibrationSource]:  # type: ignor
 @hookspec
 def convkit_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     """Task metrics, such as COCO mAP."""
+
+
+@hookspec
+def convkit_rankers() -> Iterable[Ranker]:  # type: ignore[empty-body]
+    """What tells the analyzer how much each tensor suffers from quantization."""
 
 
 @hookspec
