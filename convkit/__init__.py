@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from convkit.analysis.bench import BenchSettings
     from convkit.analysis.gates import Gates
+    from convkit.analysis.sensitivity.analyze import AnalysisSettings
+    from convkit.api.analysis import SensitivityReport, analyze
     from convkit.api.benchmark import bench
     from convkit.api.comparing import compare
     from convkit.api.conversion import convert
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from convkit.results import ConversionResult
 
 _HOMES = {
+    "AnalysisSettings": "convkit.analysis.sensitivity.analyze",
     "BenchSettings": "convkit.analysis.bench",
     "Comparison": "convkit.comparison",
     "ConversionResult": "convkit.results",
@@ -30,8 +33,10 @@ _HOMES = {
     "Kit": "convkit.kit",
     "Limits": "convkit.engine.worker",
     "ReadOptions": "convkit.artifact",
+    "SensitivityReport": "convkit.api.analysis",
     "Settings": "convkit.engine.session",
     "Steering": "convkit.kit",
+    "analyze": "convkit.api.analysis",
     "bench": "convkit.api.benchmark",
     "compare": "convkit.api.comparing",
     "convert": "convkit.api.conversion",
@@ -41,6 +46,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnalysisSettings",
     "BenchSettings",
     "Comparison",
     "ConversionResult",
@@ -49,9 +55,11 @@ __all__ = [
     "Kit",
     "Limits",
     "ReadOptions",
+    "SensitivityReport",
     "Settings",
     "Steering",
     "__version__",
+    "analyze",
     "bench",
     "compare",
     "convert",

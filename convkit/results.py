@@ -10,9 +10,11 @@ from typing import Any
 from convkit.artifact import State
 from convkit.codec import encode
 from convkit.errors import UsageError
+from convkit.lint import CalibrationWarning
 from convkit.manifest import Failure, Manifest
 from convkit.plans import Plan, Rejection
 from convkit.plugin.protocols import MetricResult
+from convkit.sensitivity import Sensitivity
 from convkit.verification import Verification
 
 
@@ -50,13 +52,20 @@ class Scoreboard:
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """All outputs of one call; the singular properties exist where there is exactly one."""
+    """All outputs of one call; the singular properties exist where there is exactly one.
+
+    Attributes:
+        analyses: what `analyze` found for each output that it was asked for.
+        calibration_warnings: what is probably wrong with the calibration data.
+    """
 
     outputs: tuple[Output, ...]
     rejected: tuple[Rejection, ...] = ()
     failed: tuple[Failure, ...] = ()
     scoreboard: Scoreboard | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    analyses: tuple[Sensitivity, ...] = ()
+    calibration_warnings: tuple[CalibrationWarning, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -108,4 +117,6 @@ class ConversionResult:
             "failed": encode(self.failed),
             "scoreboard": encode(self.scoreboard),
             "seconds": encode(self.seconds),
+            "analyses": encode(self.analyses),
+            "calibration_warnings": encode(self.calibration_warnings),
         }

@@ -7,14 +7,16 @@ square of the slice, averaged over slices; `decibels` of one is the SQNR that pe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from convkit.codec import encode
+from convkit.plans import OptionValue
 from convkit.quant import QuantRecipe, QuantRule
 
 RegionKind = Literal["layer", "module", "stretch", "output", "kind"]
-Phase = Literal["baseline", "ladder", "search", "prune", "predicted"]
+Phase = Literal["baseline", "ladder", "repair", "search", "prune", "predicted"]
 
 
 def decibels(error: float) -> float:
@@ -84,6 +86,7 @@ class Trial:
         islands: connected groups of float layers between integer ones.
         predicted_time, time: of one inference over the float model's; `time_low`, `time_high` bound
             the measured one (95 %).
+        options: of the quantizer, where they are not those it was planned with: repairs.
         error: why it could not be built or run.
     """
 
@@ -103,6 +106,7 @@ class Trial:
     time_low: float | None = None
     time_high: float | None = None
     seconds: float = 0.0
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -148,6 +152,7 @@ class Sensitivity:
         trials: in the order in which they were thought of.
         chosen: name of a trial.
         front: names of those trials that no other beats in accuracy and time.
+        asked: what the user wants in float, besides whatever is chosen.
         notes: for people; the first one is the headline.
         warnings: what makes the finding doubtful.
     """
@@ -172,6 +177,7 @@ class Sensitivity:
     max_time: float | None = None
     max_size: int | None = None
     cost: Cost = Cost()
+    asked: tuple[QuantRule, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -198,7 +204,7 @@ class Sensitivity:
             QuantRule(known[name].layers, f"{name}: {known[name].reason}".rstrip(": "))
             for name in trial.regions
         )
-        return QuantRecipe(trial.name, rules)
+        return QuantRecipe(trial.name, (*self.asked, *rules))
 
     @property
     def recipe(self) -> QuantRecipe:

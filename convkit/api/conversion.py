@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convkit.analysis.sensitivity.analyze import AnalysisSettings
+from convkit.api.analysis import choose
 from convkit.api.run import Run, calibration_request, output_place, source_path, target_states
 from convkit.artifact import ReadOptions, State
-from convkit.engine.exclusions import steered
+from convkit.engine.evaluate import Evaluator
+from convkit.engine.exclusions import AUTO, FLOAT, steered
 from convkit.engine.executor import Outcome
 from convkit.engine.publish import publish
 from convkit.engine.records import record
@@ -20,6 +23,7 @@ from convkit.engine.worker import Limits
 from convkit.errors import UsageError
 from convkit.events import Listener, silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit, Steering
+from convkit.lint import CalibrationWarning
 from convkit.results import ConversionResult, Output, Scoreboard
 
 
@@ -38,6 +42,7 @@ def convert(
     example_inputs: Sequence[Any] | None = None,
     data: str | Path | None = None,
     metric: str | None = None,
+    analysis: AnalysisSettings | None = None,
     steering: Steering = Steering(),
     settings: Settings = Settings(),
     limits: Limits = Limits(DEFAULT_TIMEOUT),
@@ -60,6 +65,8 @@ def convert(
             batch to a sample; or an ONNX Runtime `CalibrationDataReader`.
         transform: image settings that win over `calibration.toml`.
         data, metric: a labelled data set and the metric to score the original and results with.
+        analysis: find out what stays in float by `analyze`, within these limits, in place of the
+            short ladder of recipes; it goes with `auto` among `settings.exclude`.
         overwrite: replace files that convkit did not write.
         plugins: further importable targets (`package.module`), besides the installed ones.
         kit: one that was made before, with its own plugins; inside its `with` block the workers are
@@ -74,6 +81,13 @@ def convert(
             "--data and --metric go together",
             hint="A metric such as coco-map needs labelled data, and data a metric to score.",
         )
+    if analysis is not None:
+        analysis.check()
+        if AUTO not in settings.exclude:
+            raise UsageError(
+                "--max-drop says how much what is chosen may lose, but nothing is to be chosen",
+                hint="Add --exclude auto.",
+            )
     kit = kit or Kit(plugins)
     states = target_states(kit, to)
     wishes = kit.wishes(steering, read)
@@ -91,33 +105,31 @@ def convert(
         for state in states:
             run.check(state, request)
         run.prepare(request)
+        place = Path(data) if data is not None else None
+        evaluator = None
+        if place is not None and metric is not None:
+            evaluator = Evaluator(session, metric, place, run.source)
+        warnings = run.lint(request, evaluator)
+        found = tuple(
+            choose(session, run, s, analysis, path.name, metric or "", place)
+            for s in states
+            if analysis is not None and s.precision != FLOAT
+        )
         outcomes = {s: run.reach(s) for s in states}
-        board = _score(session, run.source, outcomes, data, metric, folder, stem)
+        board = None
+        if evaluator is not None:
+            picture = folder / f"{stem}-{metric}.png"
+            board = scoreboard(session, run.source, outcomes, evaluator, picture)
+        title = f"{stem}{path.suffix}"
         outputs = tuple(
-            _publish(session, run.source, f"{stem}{path.suffix}", s, outcomes[s], places[s], board)
+            _publish(session, run.source, title, s, outcomes[s], places[s], board, warnings)
             for s in states
         )
         plans = [run.plan(s) for s in states]
     rejected = tuple(dict.fromkeys(r for p in plans for r in p.rejections))
     failed = tuple(dict.fromkeys(f for o in outcomes.values() for f in o.failed))
     return ConversionResult(
-        outputs, rejected, failed, board, {"total": time.perf_counter() - start}
-    )
-
-
-def _score(
-    session: Session,
-    source: Found,
-    outcomes: Mapping[State, Outcome],
-    data: str | Path | None,
-    metric: str | None,
-    folder: Path,
-    stem: str,
-) -> Scoreboard | None:
-    if data is None or metric is None:
-        return None
-    return scoreboard(
-        session, source, outcomes, Path(data), metric, folder / f"{stem}-{metric}.png"
+        outputs, rejected, failed, board, {"total": time.perf_counter() - start}, found, warnings
     )
 
 
@@ -129,11 +141,12 @@ def _publish(
     outcome: Outcome,
     place: Path,
     board: Scoreboard | None,
+    warnings: tuple[CalibrationWarning, ...],
 ) -> Output:
     metrics = {}
     if board is not None and str(state) in board.rows:
         metrics = {board.metric: board.rows[str(state)]}
-    manifest = record(session, source, source_name, outcome, metrics)
+    manifest = record(session, source, source_name, outcome, metrics, warnings)
     home = session.registry.formats[state.format]
     publish(outcome.final.artifact, manifest, place, home, session.renamer(state.format))
     return Output(

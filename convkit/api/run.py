@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convkit.analysis.lint import lint_calibration
 from convkit.artifact import ReadOptions, State
 from convkit.calibration import CalibrationData
 from convkit.engine.calibrate import CalibrationRequest, collect, missing
+from convkit.engine.evaluate import Evaluator
 from convkit.engine.executor import Executor, Outcome
 from convkit.engine.planner import Banned, Wishes, require_path
 from convkit.engine.precheck import screened
@@ -17,6 +19,7 @@ from convkit.engine.session import Found, Samples, Session
 from convkit.engine.verify import random_samples
 from convkit.errors import UsageError
 from convkit.kit import Kit
+from convkit.lint import CalibrationWarning
 from convkit.plans import Plan
 
 
@@ -33,6 +36,7 @@ class Run:
         self._plans: dict[State, Plan] = {}
         self._executor: Executor | None = None
         self._data: CalibrationData | None = None
+        self._calibrates = False
 
     def plan(self, target: State) -> Plan:
         """How the target would be reached."""
@@ -49,6 +53,7 @@ class Run:
         converters = self.session.registry.converters
         steps = require_path(self.plan(target)).steps
         needs = any(converters[s.converter].needs_calibration for s in steps)
+        self._calibrates = self._calibrates or needs
         if needs and request.data is None and not request.synthetic:
             raise missing(target)
 
@@ -65,6 +70,29 @@ class Run:
             )
         self._executor = Executor(session, self.source, samples, self._data, self._replan)
 
+    def lint(
+        self, request: CalibrationRequest, evaluator: Evaluator | None = None
+    ) -> tuple[CalibrationWarning, ...]:
+        """What is probably wrong with the calibration data, told to the listener; empty where
+        nothing is calibrated. `check` and `prepare` come first.
+
+        Args:
+            evaluator: what the results are going to be scored with.
+        """
+        if self._data is None or not self._calibrates:
+            return ()
+        return lint_calibration(self.session, self.source.artifact, self._data, request, evaluator)
+
+    @property
+    def executor(self) -> Executor:
+        """What walks the plans; `prepare` comes first."""
+        assert self._executor is not None
+        return self._executor
+
+    def made_up_samples(self) -> Samples:
+        """Seeded random inputs, where the user gave no data."""
+        return random_samples(self.session, self.source.artifact)
+
     def samples(self, limit: int) -> Samples | None:
         """The first samples of the calibration data, None where there is none."""
         return None if self._data is None else Samples.of(self._data, limit)
@@ -75,8 +103,7 @@ class Run:
         Raises:
             ConvkitError: no path led there.
         """
-        assert self._executor is not None
-        return self._executor.reach(target)
+        return self.executor.reach(target)
 
     def _replan(self, target: State, banned: Banned) -> Plan:
         artifact = self.source.artifact

@@ -17,6 +17,7 @@ from convkit.errors import ConvkitError, ExitCode
 COMMANDS = (
     "convert",
     "quantize",
+    "analyze",
     "plan",
     "evaluate",
     "bench",

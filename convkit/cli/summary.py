@@ -8,10 +8,19 @@ from convkit.results import ConversionResult, Output, Scoreboard
 from convkit.verification import Verification
 
 LISTED_LAYERS = 4
+INTEGER_SHARE = 0.9
+"""A file called int8 is expected to do so much of its arithmetic in integers."""
 
 
 def show(terminal: Terminal, result: ConversionResult) -> None:
-    """Hops with their verification, what stays in float, the scoreboard, and the files."""
+    """Hops with their verification, what stays in float, the scoreboard, and the files; before all,
+    how little of a file called int8 is in integers."""
+    for output in result.outputs:
+        share = output.manifest.integer_macs
+        if output.state.precision == "int8" and share is not None and share < INTEGER_SHARE:
+            terminal.warn(
+                f"{output.state}: only {share:.1%} of the multiply-accumulates run in integers"
+            )
     for failure in result.failed:
         terminal.say()
         terminal.warn(f"{failure.converter} failed and was routed around: {failure.message}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from convkit.artifact import State
@@ -23,10 +23,11 @@ from convkit.errors import (
     ConvkitError,
     EnvironmentBuildError,
     NumericError,
+    UsageError,
     WorkerError,
 )
 from convkit.manifest import Attempt, Failure
-from convkit.plans import Path, Plan, Step
+from convkit.plans import OptionValue, Path, Plan, Step
 from convkit.plugin.protocols import Converter
 from convkit.quant import QuantRecipe
 from convkit.verification import Verification, tolerance_of
@@ -63,6 +64,44 @@ class Outcome:
         return self.hops[-1].result.found
 
 
+@dataclass(frozen=True)
+class _Road:
+    """A path and what was walked of it."""
+
+    plan: Plan
+    path: Path
+    hops: tuple[WalkedHop, ...]
+    failed: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Approach:
+    """A path walked up to the hop that quantizes.
+
+    Attributes:
+        step: that hop.
+        previous: its input.
+        twin: the float model whose layers its recipes name; often the same.
+    """
+
+    plan: Plan
+    path: Path
+    hops: tuple[WalkedHop, ...]
+    step: Step
+    previous: Found
+    twin: Found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a converter is to quantize: what stays in float, and options that differ from those
+    planned."""
+
+    converter: str
+    recipe: QuantRecipe
+    options: Mapping[str, OptionValue]
+
+
 @dataclass
 class Executor:
     """Runs plans for one source model.
@@ -71,6 +110,7 @@ class Executor:
         reference: the original model, which every hop is compared with.
         samples: what it is compared on; None leaves verification out.
         replan: asks the planner anew, given converters that failed and why.
+        choices: how to quantize where that is known already, by target.
     """
 
     session: Session
@@ -78,6 +118,7 @@ class Executor:
     samples: Samples | None
     calibration: CalibrationData | None
     replan: Callable[[State, Banned], Plan]
+    choices: dict[State, Choice] = field(default_factory=dict)
     _edges: dict[str, str] = field(default_factory=dict)
     _beginnings: dict[Beginning, str] = field(default_factory=dict)
 
@@ -88,6 +129,51 @@ class Executor:
             NoPathError: no path was ever possible.
             ConvkitError: the failure of the best path, when every alternative failed too.
         """
+        road = self._walked(target, lambda path: len(path.steps))
+        return Outcome(road.plan, road.path, road.hops, road.failed, self.calibration)
+
+    def approach(self, target: State) -> Approach:
+        """Go as far as to the hop that quantizes.
+
+        Raises:
+            UsageError: nothing is quantized on the way, or not last, or not layer by layer.
+            ConvkitError: see `reach`.
+        """
+        road = self._walked(target, lambda path: len(path.steps) - 1)
+        step = road.path.steps[-1]
+        converter = self.session.registry.converters[step.converter]
+        if not converter.takes_recipe:
+            raise UsageError(
+                f"{step.converter}, which makes {target}, cannot keep chosen layers in float",
+                hint="Name a target that a quantizer makes, such as onnx-int8 or tflite-int8.",
+            )
+        previous = road.hops[-1].result.found if road.hops else self.reference
+        with self.session.stage(f"reading the layers of {previous.state}") as stage:
+            twin = self._float_twin(converter, previous, stage)
+        return Approach(road.plan, road.path, road.hops, step, previous, twin)
+
+    def build(
+        self,
+        approach: Approach,
+        recipe: QuantRecipe,
+        options: Mapping[str, OptionValue],
+        stage: Stage,
+    ) -> Found:
+        """Quantize by a recipe, without judging the result.
+
+        Args:
+            options: that differ from those planned.
+
+        Raises:
+            ConvkitError: the quantizer failed.
+        """
+        data = self.calibration
+        source = approach.previous.artifact
+        step = dataclasses.replace(approach.step, options={**approach.step.options, **options})
+        return run_hop(self.session, step, source, data, recipe, stage).found
+
+    def _walked(self, target: State, steps: Callable[[Path], int]) -> _Road:
+        """Walk so many steps of the best path that works."""
         failed: list[Failure] = []
         errors: list[ConvkitError] = []
         while True:
@@ -97,9 +183,9 @@ class Executor:
             path = require_path(plan)
             hops: list[WalkedHop] = []
             try:
-                for step in path.steps:
+                for step in path.steps[: steps(path)]:
                     hops.append(self._hop(step, hops))
-                return Outcome(plan, path, tuple(hops), tuple(failed), self.calibration)
+                return _Road(plan, path, tuple(hops), tuple(failed))
             except (ConversionError, NumericError, EnvironmentBuildError) as error:
                 step = path.steps[len(hops)]
                 error.add_note(f"in hop {step.converter}")
@@ -221,7 +307,13 @@ class Executor:
         attempts: list[Attempt] = []
         target = tolerance_of(step.target.precision).target
         errors: list[ConvkitError] = []
-        for recipe in self._recipes(converter, previous, stage):
+        known = self.choices.get(step.target)
+        if known is not None and known.converter == step.converter:
+            step = dataclasses.replace(step, options={**step.options, **known.options})
+            recipes: Sequence[QuantRecipe] = (known.recipe,)
+        else:
+            recipes = self._recipes(converter, previous, stage)
+        for recipe in recipes:
             stage.progress(f"quantizing: {recipe.name}", None)
             try:
                 result = run_hop(

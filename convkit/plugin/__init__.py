@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from convkit.delegates import ExecutedLayer, ExecutionProfile, Operand, Operation
     from convkit.environment import Environment, IsolatedEnvironment
     from convkit.inspection import Inspection
+    from convkit.lint import Preparation
     from convkit.plugin.marker import hookimpl
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
         ConverterBase,
+        DeclaringMetric,
+        DeclaringSource,
         HopContext,
         Inspector,
         Metric,
@@ -50,6 +53,8 @@ _HOMES = {
     "CalibrationSource": "convkit.plugin.protocols",
     "Converter": "convkit.plugin.protocols",
     "ConverterBase": "convkit.plugin.protocols",
+    "DeclaringMetric": "convkit.plugin.protocols",
+    "DeclaringSource": "convkit.plugin.protocols",
     "Detection": "convkit.artifact",
     "Environment": "convkit.environment",
     "ExecutedLayer": "convkit.delegates",
@@ -67,6 +72,7 @@ _HOMES = {
     "Operation": "convkit.delegates",
     "OperationReader": "convkit.plugin.protocols",
     "Option": "convkit.plugin.protocols",
+    "Preparation": "convkit.lint",
     "Profiler": "convkit.plugin.protocols",
     "QuantRecipe": "convkit.quant",
     "QuantRule": "convkit.quant",
@@ -97,6 +103,8 @@ __all__ = [
     "CalibrationSource",
     "Converter",
     "ConverterBase",
+    "DeclaringMetric",
+    "DeclaringSource",
     "Detection",
     "Environment",
     "ExecutedLayer",
@@ -114,6 +122,7 @@ __all__ = [
     "Operation",
     "OperationReader",
     "Option",
+    "Preparation",
     "Profiler",
     "QuantRecipe",
     "QuantRule",

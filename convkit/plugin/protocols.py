@@ -16,6 +16,7 @@ from convkit.artifact import Artifact, ReadOptions, State, Trait
 from convkit.calibration import CalibrationData
 from convkit.environment import IsolatedEnvironment
 from convkit.inspection import Inspection
+from convkit.lint import Preparation
 from convkit.plans import OptionValue
 from convkit.quant import QuantRecipe
 
@@ -30,6 +31,8 @@ class Option:
     Attributes:
         choices: the only values allowed, where not empty.
         minimum, maximum: bounds of a number, inclusive.
+        repairs: other values that the analyzer tries where a quantized model is not accurate
+            enough, before it keeps more in float; none of them may cost speed.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Option:
     choices: tuple[OptionValue, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    repairs: tuple[OptionValue, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,12 @@ class Converter(Implementation, Protocol):
         """Whether it can keep named layers in float."""
 
     @property
+    def widens(self) -> bool:
+        """Whether it writes out in a better precision what its source holds, so that not a number
+        is lost: the one way in which an edge may raise precision. The planner lets a path begin
+        with it and nothing else."""
+
+    @property
     def float_twin(self) -> str:
         """Name of the converter that makes the float artifact in the *target* format whose layer
         names the recipe refers to; empty where the source itself is that."""
@@ -219,6 +229,7 @@ class ConverterBase:
     provides: tuple[TraitProvision, ...] = ()
     needs_calibration: bool = False
     takes_recipe: bool = False
+    widens: bool = False
     float_twin: str = ""
 
     def check(self, artifact: Artifact, options: Mapping[str, OptionValue]) -> Sequence[Obstacle]:
@@ -346,6 +357,7 @@ class Ranker(Implementation, Protocol):
         artifact: Artifact,
         samples: Sequence[Sequence[Any]],
         settings: RankSettings,
+        parts: Callable[[Sequence[Any]], Sequence[tuple[slice, ...]]],
         show: Callable[[TracedTensor], None],
         progress: Callable[[str, float | None], None],
     ) -> Ranking:
@@ -353,6 +365,8 @@ class Ranker(Implementation, Protocol):
 
         Args:
             samples: numpy arrays in the order and dtypes of `artifact.inputs`.
+            parts: from one output's values on all samples (float32 arrays) the index of each of
+                its slices of one kind, such as boxes beside scores; together they are all of it.
             show: to be called once for each floating-point tensor, with its value on the first
                 sample; the inputs first (`op_type` is `input`), then in execution order. Operators
                 that runtimes take apart (SiLU, hard swish, ...) are taken apart here.
@@ -491,6 +505,25 @@ class OrderedSource(CalibrationSource, Protocol):
         ...
 
 
+@runtime_checkable
+class DeclaringSource(CalibrationSource, Protocol):
+    """A calibration source of images that can say how they become the model's input."""
+
+    def preparation(
+        self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]
+    ) -> Preparation | None:
+        """What is declared, for the calibration lint; None where nothing is. Cheap: from settings
+        files only, and called outside of workers.
+
+        Args:
+            overrides: as in `read`.
+
+        Raises:
+            CalibrationError: what is declared is wrong.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class MetricResult:
     """A metric on one model.
@@ -536,6 +569,19 @@ class Metric(Implementation, Protocol):
         Args:
             outputs: title of a model to its outputs on the first samples.
             path: the PNG to write.
+        """
+        ...
+
+
+@runtime_checkable
+class DeclaringMetric(Metric, Protocol):
+    """A metric over images that can say how they become the model's input."""
+
+    def preparation(self, data: Path) -> Preparation | None:
+        """What is declared with the data set; as `DeclaringSource.preparation`.
+
+        Raises:
+            InputError: what is declared is wrong.
         """
         ...
 

@@ -234,8 +234,11 @@ def _edge_fault(edge: Converter, formats: Mapping[str, Format]) -> str:
         if state.precision not in home.precisions:
             return f"converter {edge.name!r} speaks of {state}, which {home.id} does not have"
     order = {p: i for i, p in enumerate(PRECISIONS)}
-    if order.get(edge.target.precision, 99) < order.get(edge.source.precision, 99):
+    raises = order.get(edge.target.precision, 99) < order.get(edge.source.precision, 99)
+    if raises and not edge.widens:
         return f"converter {edge.name!r} raises precision, from {edge.source} to {edge.target}"
+    if edge.widens and not raises:
+        return f"converter {edge.name!r} widens nothing, from {edge.source} to {edge.target}"
     options = {option.name for option in edge.options}
     unbound = [p.option for p in edge.provides if p.option and p.option not in options]
     if unbound:

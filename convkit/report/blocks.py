@@ -236,6 +236,132 @@ class Group:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True)
+class Code:
+    """Something to copy, with a button that does.
+
+    Attributes:
+        title: what it is; says so on the button too.
+    """
+
+    kind: ClassVar[str] = "code"
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class HeatNode:
+    """A module with what is in it, or a layer.
+
+    Attributes:
+        whole: what `name` is short for.
+        detail: beside the name, smaller.
+        level: 0..6 of the colour; None where nothing is known.
+        figures: one text for each column of the map.
+        place: of a layer, among all layers; None for a module.
+        fixed: of a layer, which is in float whatever is chosen.
+        open: its children are shown at first.
+    """
+
+    name: str
+    whole: str
+    detail: str
+    level: int | None
+    figures: tuple[str, ...]
+    place: int | None = None
+    fixed: bool = False
+    children: tuple[HeatNode, ...] = ()
+    open: bool = False
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Of the layers in it."""
+        own = () if self.place is None else (self.place,)
+        return own + tuple(place for child in self.children for place in child.places)
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Modules and layers with a colour each: the first column's, which is text too.
+
+    Attributes:
+        steps: the least value of levels 1..6, in words.
+    """
+
+    kind: ClassVar[str] = "heat"
+    title: str
+    columns: tuple[str, ...]
+    steps: tuple[str, ...]
+    nodes: tuple[HeatNode, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One position of an explorer's slider.
+
+    Attributes:
+        summary: the choice in one line; read out when the slider gets there.
+        mark: what a chart calls it: the `description` of its mark; empty where it is in none.
+        layers: places of the layers that it marks in the map.
+        main: it is among those that the slider begins with.
+        value: what a budget is held against, more is better; None where it was not measured.
+        price: what it costs; of several that keep a budget, the cheapest is shown.
+    """
+
+    title: str
+    summary: str
+    blocks: tuple[Block, ...]
+    mark: str = ""
+    badge: tuple[Status, str] = ("", "")
+    layers: frozenset[int] = frozenset()
+    main: bool = True
+    value: float | None = None
+    price: float = 0.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A field for the least that a choice must reach; the cheapest that does is shown.
+
+    Attributes:
+        before, after: words around the field.
+        sign: -1 where the reader gives what may be lost, and less is better.
+        at: what is in the field at first; None leaves it empty.
+    """
+
+    before: str
+    after: str
+    sign: Literal[1, -1]
+    at: float | None = None
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A slider over choices, what each of them means, and a map that shows their layers.
+
+    Without scripts and on paper the choice of the beginning is shown.
+
+    Attributes:
+        id: unique on the page; letters, digits and hyphens.
+        label: of the slider.
+        ends: what is at its left and right end.
+        choices: from the left to the right.
+        start: the place of the choice of the beginning.
+        chart: id of the chart that shows the same choices, if any.
+    """
+
+    kind: ClassVar[str] = "explorer"
+    id: str
+    label: str
+    ends: tuple[str, str]
+    choices: tuple[Choice, ...]
+    start: int
+    heat: HeatMap
+    budget: Budget | None = None
+    chart: str = ""
+
+
 Block = (
     Text
     | Note
@@ -249,6 +375,9 @@ Block = (
     | Document
     | Details
     | Group
+    | Code
+    | HeatMap
+    | Explorer
 )
 
 

@@ -255,6 +255,77 @@ def stacks(rows: Sequence[Row], axis: str, description: str, *, order: Sequence[
     return finish(alt.layer(parts, *_names(names)), ROW * len(order), description)
 
 
+def choices(
+    rows: Sequence[Row],
+    front: Sequence[Row],
+    titles: tuple[str, str],
+    limits: tuple[float | None, float | None],
+    description: str,
+) -> Spec:
+    """What choices cost against what they are worth.
+
+    Args:
+        rows: `title`, `x`, `y`, `low`, `high` (of x, or None), `path`, `colour`, `label`,
+            `description`, `tips`.
+        front: corners of the Pareto front from left to right: `x`, `y`.
+        titles: of both axes.
+        limits: the largest x and the least y that were asked for, or None.
+    """
+    across, up = titles
+    bounds = [b for row in rows for b in (row["x"], row["low"], row["high"]) if b is not None]
+    heights = [row["y"] for row in rows]
+    if limits[0] is not None:
+        bounds.append(limits[0])
+    if limits[1] is not None:
+        heights.append(limits[1])
+    x = alt.X(
+        "x:Q",
+        title=across,
+        scale=alt.Scale(domain=list(_air(bounds)), nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
+    y = alt.Y(
+        "y:Q",
+        title=up,
+        scale=alt.Scale(domain=list(_air(heights)), nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
+    base = alt.Chart(_data(rows)).encode(x=x, y=y)
+    look: Spec = {"strokeWidth": 1.2, "opacity": 0.8, "aria": False, "strokeDash": [2, 2]}
+    layers: list[Any] = []
+    if limits[0] is not None:
+        layers.append(alt.Chart(_data([{"x": limits[0]}])).mark_rule(**look).encode(x=x))
+    if limits[1] is not None:
+        layers.append(alt.Chart(_data([{"y": limits[1]}])).mark_rule(**look).encode(y=y))
+    if front:
+        line = alt.Chart(_data(front)).mark_line(
+            interpolate="step-after", stroke=MUTED, strokeDash=[5, 4], strokeWidth=1.5, aria=False
+        )
+        layers.append(line.encode(x=x, y=y))
+    if any(row["low"] is not None for row in rows):
+        spans = base.transform_filter("datum.low != null").mark_rule(
+            strokeWidth=1.5, opacity=0.6, aria=False
+        )
+        layers.append(spans.encode(x=alt.X("low:Q"), x2="high:Q", y=y))
+    points = base.mark_point(filled=True, size=110, opacity=1, stroke=PAPER, strokeWidth=1).encode(
+        shape=_as_is("path"),
+        fill=_as_is("colour"),
+        tooltip=_tips(rows),
+        description="description:N",
+    )
+    named = base.transform_filter("datum.label != ''").encode(text="label:N")
+    place: Spec = {"align": "center", "dy": -14, "aria": False, "limit": 150, "fontSize": 11}
+    halo = named.mark_text(**place, stroke=PAPER, strokeWidth=4, strokeJoin="round")
+    return finish(alt.layer(*layers, points, halo, named.mark_text(**place)), 340, description)
+
+
+def _air(values: Sequence[float]) -> tuple[float, float]:
+    """Bounds of an axis with a little room around what is drawn."""
+    low, high = min(values), max(values)
+    space = 0.1 * (high - low) or 0.05 * abs(high) or 0.5
+    return low - space, high + 1.5 * space
+
+
 def _data(rows: Sequence[Row]) -> Any:
     """Rows as data of the chart; what the pointer shows becomes columns of its own."""
     names = _tip_names(rows)

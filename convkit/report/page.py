@@ -18,7 +18,19 @@ from convkit import __version__
 from convkit.comparison import Comparison
 from convkit.errors import ConvkitError, UsageError
 from convkit.report import words
-from convkit.report.blocks import Block, Chart, Details, Document, Facts, Group, Section
+from convkit.report.blocks import (
+    Block,
+    Chart,
+    Choice,
+    Details,
+    Document,
+    Explorer,
+    Facts,
+    Group,
+    HeatMap,
+    Section,
+)
+from convkit.sensitivity import Sensitivity
 
 ORDER = (
     "overview",
@@ -33,8 +45,9 @@ ORDER = (
     "profiles",
     "manifests",
 )
-"""Places of sections on the page, by `Section.id`. `sensitivity` is kept for the analyzer's view of
-single layers: it hands its section to `write_report`, and until then nothing stands there."""
+"""Places of sections on the page, by `Section.id`. `sensitivity` is the analyzer's view of single
+layers: `convkit.report.sections.sensitivity` makes it of what an analysis found, to be handed to
+`write_report`."""
 
 GENERATOR = f"convkit {__version__}"
 _MARK = '<meta name="generator" content="convkit '
@@ -59,13 +72,19 @@ def write_report(
         InputError: the picture cannot be read.
         PublishError: the file cannot be written.
     """
-    from convkit.engine.publish import publish_file
+    _publish(render(comparison, picture, further), path)
 
-    document = render(comparison, picture, further)
-    with tempfile.TemporaryDirectory(prefix="convkit-report-") as folder:
-        whole = Path(folder) / "report.html"
-        whole.write_text(document, "utf-8")
-        publish_file(whole, path)
+
+def write_sensitivity_report(found: Sensitivity, path: Path) -> None:
+    """Write what an analysis found as one HTML file that needs nothing else.
+
+    The document of `found.to_json()` is in it, in the element `analysis`.
+
+    Raises:
+        ConvkitError: the packages that draw are not installed.
+        PublishError: the file cannot be written.
+    """
+    _publish(render_sensitivity(found), path)
 
 
 def check_place(path: Path, overwrite: bool = False) -> None:
@@ -92,15 +111,55 @@ def render(
 ) -> str:
     """The page as text; see `write_report`."""
     require_libraries()
+    from convkit.report.headline import headline
+
+    return _page(
+        comparison.title,
+        headline(comparison),
+        [*_sections(comparison, picture, further), _about(comparison)],
+        "comparison",
+        comparison.to_json(),
+    )
+
+
+def render_sensitivity(found: Sensitivity) -> str:
+    """The page as text; see `write_sensitivity_report`."""
+    require_libraries()
+    from convkit.report.sections.sensitivity import analysis_headline, sensitivity
+
+    section = sensitivity(found, alone=True)
+    facts = (("made with", f"convkit {found.convkit}"), ("took", words.time(found.cost.seconds)))
+    about = Section("about", "About this page", [Facts(facts), Document((), "analysis.json")])
+    title = f"{found.target} of {found.model}"
+    return _page(title, analysis_headline(found), [section, about], "analysis", found.to_json())
+
+
+def _publish(document: str, path: Path) -> None:
+    from convkit.engine.publish import publish_file
+
+    with tempfile.TemporaryDirectory(prefix="convkit-report-") as folder:
+        whole = Path(folder) / "report.html"
+        whole.write_text(document, "utf-8")
+        publish_file(whole, path)
+
+
+def _page(title: str, headline: str, sections: Sequence[Section], name: str, document: Any) -> str:
+    """A page as text.
+
+    Args:
+        name: id of the element that holds the document.
+        document: what all the sections speak of, as plain data.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    from convkit.report.headline import headline
-
-    sections = [*_sections(comparison, picture, further), _about(comparison)]
-    charts = [block for s in sections for block in _charts(s.blocks)]
+    everything = [block for section in sections for block in _flat(section.blocks)]
+    charts = [block for block in everything if isinstance(block, Chart)]
     libraries = [_bundle()] if charts else []
-    theme, program = _asset("theme.js"), _asset("report.js")
+    theme, programs, styles = _asset("theme.js"), [_asset("report.js")], [_asset("report.css")]
+    if any(isinstance(block, Explorer | HeatMap) for block in everything):
+        programs.append(_asset("layers.js"))
+        styles.append(_asset("layers.css"))
     environment = Environment(
         loader=PackageLoader("convkit.report", "assets"),
         autoescape=True,
@@ -109,16 +168,17 @@ def render(
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        title=comparison.title,
-        headline=headline(comparison),
+        title=title,
+        headline=headline,
         generator=GENERATOR,
-        policy=_policy([theme, *libraries, program]),
-        style=Markup(_asset("report.css")),
+        policy=_policy([theme, *libraries, *programs]),
+        style=Markup("\n".join(styles)),
         theme=Markup(theme),
-        scripts=[Markup(s) for s in (*libraries, program)],
+        scripts=[Markup(s) for s in (*libraries, *programs)],
         sections=sections,
         specs=[(chart.id, _embedded(chart.spec)) for chart in charts],
-        document=_embedded(comparison.to_json()),
+        document_name=name,
+        document=_embedded(document),
     )
 
 
@@ -183,12 +243,15 @@ def _about(comparison: Comparison) -> Section:
     )
 
 
-def _charts(blocks: Sequence[Block]) -> Iterator[Chart]:
+def _flat(blocks: Sequence[Block | Choice]) -> Iterator[Block]:
+    """Blocks and what is in them."""
     for block in blocks:
-        if isinstance(block, Chart):
+        if not isinstance(block, Choice):
             yield block
-        elif isinstance(block, Details | Group):
-            yield from _charts(block.blocks)
+        if isinstance(block, Details | Group | Choice):
+            yield from _flat(block.blocks)
+        elif isinstance(block, Explorer):
+            yield from _flat(block.choices)
 
 
 @functools.cache

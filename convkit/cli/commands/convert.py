@@ -58,6 +58,21 @@ if TYPE_CHECKING:
     metavar="TYPE",
     help="Types of operators that stay in float, such as Softmax.",
 )
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="X",
+    help="With --exclude auto: find by `convkit analyze` what must stay in float so that the metric"
+    " loses X at most (without --data: so that outputs agree to 20 dB).",
+)
+@click.option(
+    "--budget",
+    type=int,
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="With --max-drop: quantized models to build, at most.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
 @click.option("--no-reroute", is_flag=True, help="Stop at the first hop that fails.")
 @click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
@@ -91,6 +106,13 @@ def command(
             "--fail-drop needs --data and --metric",
             hint="The gate is on a metric: for example --data validation --metric coco-map.",
         )
+    analysis = None
+    if flags["max_drop"] is not None:
+        from convkit.analysis.sensitivity.analyze import AnalysisSettings
+
+        analysis = AnalysisSettings(
+            max_drop=flags["max_drop"], budget=flags["budget"], timing=False
+        )
     with ProgressView(terminal) as view:
         result = convert(
             given.model,
@@ -104,6 +126,7 @@ def command(
             synthetic_calibration=flags["synthetic_calibration"],
             data=given.data,
             metric=given.metric,
+            analysis=analysis,
             steering=steering(
                 flags["via"],
                 flags["avoid"],

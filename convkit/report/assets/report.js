@@ -78,7 +78,7 @@ for (const plot of all(".plot")) {
 // Parts of the page's JSON, shown when they are asked for.
 let whole;
 const part = (element) => {
-  whole ??= read("comparison");
+  whole ??= JSON.parse(document.querySelector("script[data-document]").textContent);
   const found = JSON.parse(element.dataset.pointer).reduce((value, key) => value[key], whole);
   return `${JSON.stringify(found, null, 1)}\n`;
 };

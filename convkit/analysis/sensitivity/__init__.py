@@ -1,0 +1,1 @@
+"""Which layers suffer from integers, and which of them to spare."""

@@ -1,0 +1,298 @@
+"""One analysis from beginning to end: rank, propose, search, time, tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convkit import __version__
+from convkit.analysis.bench import BenchSettings, bench_found
+from convkit.analysis.sensitivity.noise import Noise
+from convkit.analysis.sensitivity.prices import Prices
+from convkit.analysis.sensitivity.ranking import effects
+from convkit.analysis.sensitivity.regions import propose
+from convkit.analysis.sensitivity.search import Goal, Search
+from convkit.analysis.sensitivity.subject import Subject
+from convkit.analysis.sensitivity.telling import noisy, notes
+from convkit.engine.session import Found, Samples
+from convkit.errors import ConvkitError, UsageError
+from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial
+
+TIMED = 6
+"""So many trials are timed, besides the float model and everything in integers."""
+TIMING_SECONDS = 2.0
+FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """What the user wants, and may be spent.
+
+    Attributes:
+        max_drop: of the metric against the float model.
+        min_sqnr: in dB; what is asked of the outputs where there is no metric.
+        max_time: of one inference over the float model's; None for any.
+        max_size: of the file in bytes; None for any.
+        budget: quantized models that may be built.
+        timing: whether the best ones are timed.
+    """
+
+    max_drop: float = 0.005
+    min_sqnr: float = 20.0
+    max_time: float | None = None
+    max_size: int | None = None
+    budget: int = 40
+    timing: bool = True
+
+    def check(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            UsageError: naming the setting.
+        """
+        faults = {
+            "--max-drop must not be negative": self.max_drop < 0,
+            "--budget must be at least 1": self.budget < 1,
+            "--max-time must be more than 0": self.max_time is not None and self.max_time <= 0,
+            "--max-size must be more than 0": self.max_size is not None and self.max_size <= 0,
+        }
+        for fault, present in faults.items():
+            if present:
+                raise UsageError(fault)
+
+
+def analyze_subject(
+    subject: Subject,
+    settings: AnalysisSettings,
+    model: str,
+    metric: str,
+    data: Path | None,
+    samples: Samples,
+    differentiable: Callable[[str], Found],
+) -> Sensitivity:
+    """Find what to keep in float.
+
+    Args:
+        model: the source's name, for the report.
+        samples: that the ranking looks at.
+        differentiable: see `convkit.analysis.sensitivity.ranking.effects`.
+
+    Raises:
+        UsageError: a setting that makes no sense, or a metric that cannot judge.
+        ConvkitError: nothing could be built at all.
+    """
+    start = time.perf_counter()
+    settings.check()
+    session, twin = subject.session, subject.approach.twin
+    float_metric = subject.score(subject.source)
+    if float_metric is None and subject.evaluator is not None:
+        float_metric = subject.score(twin)
+    warnings = _doubts(subject, float_metric, settings)
+    layers = subject.layers
+    integer = subject.integer
+    found = effects(session, subject.source, twin, samples, differentiable, lambda: subject.full)
+    if not found.ranker:
+        session.notice(f"layers cannot be ranked: {found.reason}; structure decides", "warning")
+    elif found.reason:
+        session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
+    noise = Noise(layers, integer, found.tensors, found.weights) if found.ranker else None
+    search = Search(
+        subject,
+        propose(layers, integer),
+        Prices(layers, integer),
+        noise,
+        Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr),
+        settings.budget,
+        float_metric,
+    )
+    chosen = search.run()
+    if not any(trial.measured for trial in search.trials.values()):
+        raise ConvkitError(f"nothing could be built: {chosen.error}")
+    trials = tuple(search.trials.values())
+    if settings.timing:
+        trials = _timed(subject, search, trials, chosen)
+    chosen = _choice(trials, chosen, settings, search.goal)
+    used = {name for trial in trials for name in trial.regions}
+    seconds = time.perf_counter() - start
+    report = Sensitivity(
+        convkit=__version__,
+        model=model,
+        target=str(subject.approach.step.target),
+        converter=subject.approach.step.converter,
+        ranker=found.ranker,
+        samples=samples.count,
+        float_size=twin.artifact.size_bytes,
+        reached=search.goal.met(chosen) and _within(chosen, settings),
+        chosen=chosen.name,
+        rows=_rows(subject, noise, chosen),
+        regions=tuple(region for region in search.regions if region.name in used),
+        trials=trials,
+        front=front(trials),
+        metric=metric,
+        data=str(data) if data is not None else "",
+        float_metric=float_metric,
+        max_drop=settings.max_drop if metric else None,
+        max_time=settings.max_time,
+        max_size=settings.max_size,
+        cost=Cost(
+            found.float_passes,
+            found.forward,
+            found.backward,
+            search.builds,
+            search.evaluations + (float_metric is not None),
+            settings.budget,
+            seconds,
+        ),
+        warnings=(*warnings, *noisy(trials, settings.max_drop)),
+        asked=subject.asked,
+    )
+    return dataclasses.replace(report, notes=notes(report, settings.min_sqnr))
+
+
+def _doubts(
+    subject: Subject, float_metric: float | None, settings: AnalysisSettings
+) -> tuple[str, ...]:
+    """What makes the metric a bad judge of so small a drop.
+
+    Raises:
+        UsageError: two scores of the same outputs differ by more than the drop allowed.
+    """
+    evaluator = subject.evaluator
+    if evaluator is None or float_metric is None:
+        return ()
+    again = subject.score(subject.source)
+    if again is not None and abs(again - float_metric) > settings.max_drop:
+        raise UsageError(
+            f"the metric is noisier than --max-drop {settings.max_drop:g}: twice on the same"
+            f" outputs it gave {float_metric:.6g} and {again:.6g}",
+            hint="Seed what is random in it, score more samples, or allow a larger drop.",
+        )
+    found = []
+    if again is not None and again != float_metric:
+        found.append(
+            f"the metric is not deterministic: {float_metric:.6g} and {again:.6g} on the same"
+            " outputs"
+        )
+    if evaluator.count * settings.max_drop < 1.0:
+        found.append(
+            f"{evaluator.count} samples are few for a drop of {settings.max_drop:g}: a single one"
+            f" decides about {1 / evaluator.count:.2g}"
+        )
+    return tuple(found)
+
+
+def _timed(
+    subject: Subject, search: Search, trials: tuple[Trial, ...], chosen: Trial
+) -> tuple[Trial, ...]:
+    """The best trials with their time over the float model's."""
+    wanted = {t.name for t in trials if t.name == chosen.name or t.phase == "baseline"}
+    for name in front(trials):
+        if len(wanted) < TIMED:
+            wanted.add(name)
+    models = [(FLOAT, subject.approach.twin)]
+    for trial in trials:
+        built = search.built(trial)
+        if trial.name in wanted and built is not None:
+            models.append((trial.name, built.found))
+    settings = BenchSettings(seconds=TIMING_SECONDS, streams=(), baseline=FLOAT)
+    try:
+        benchmark = bench_found(subject.session, models, settings, subject.samples)
+    except ConvkitError as error:
+        subject.session.notice(f"nothing could be timed: {error.message}", "warning")
+        return trials
+    found = []
+    for trial in trials:
+        row = benchmark.row(trial.name) if trial.name in wanted else None
+        if row is not None and row.ratio is not None:
+            ratio = row.ratio
+            trial = dataclasses.replace(
+                trial, time=ratio.value, time_low=ratio.low, time_high=ratio.high
+            )
+        found.append(trial)
+    return _predicted_times(found)
+
+
+def _predicted_times(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Times by the share of the arithmetic in float, between everything in integers, which was
+    timed, and the float model."""
+    full = next((t for t in trials if t.phase == "baseline" and t.time is not None), None)
+    if full is None or full.time is None:
+        return tuple(trials)
+    least, floor = full.time, full.float_macs or 0.0
+    return tuple(
+        dataclasses.replace(
+            t, predicted_time=least + (1 - least) * (t.float_macs - floor) / max(1e-9, 1 - floor)
+        )
+        if t.float_macs is not None
+        else t
+        for t in trials
+    )
+
+
+def _choice(
+    trials: Sequence[Trial], chosen: Trial, settings: AnalysisSettings, goal: Goal
+) -> Trial:
+    """The choice of the search, unless limits on time or size rule it out."""
+    chosen = next(t for t in trials if t.name == chosen.name)
+    if _within(chosen, settings):
+        return chosen
+    fitting = [t for t in trials if t.measured and _within(t, settings)]
+    if not fitting:
+        return chosen
+    good = [t for t in fitting if goal.met(t)]
+    if good:
+        return min(good, key=lambda t: (t.float_macs or 0.0, t.name))
+    return max(
+        fitting,
+        key=lambda t: (-t.drop if t.drop is not None else float("-inf"), t.sqnr_db or 0.0),
+    )
+
+
+def _within(trial: Trial, settings: AnalysisSettings) -> bool:
+    time_taken = trial.time if trial.time is not None else trial.predicted_time
+    slow = settings.max_time is not None and (time_taken is None or time_taken > settings.max_time)
+    large = settings.max_size is not None and (trial.size_bytes or 0) > settings.max_size
+    return not slow and not large
+
+
+def front(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Names of measured trials that no other beats in accuracy and in price, the cheapest first.
+    Accuracy is the metric where all that have one are compared, else the SQNR."""
+    measured = [t for t in trials if t.measured and t.sqnr_db is not None]
+    scored = [t for t in measured if t.drop is not None]
+    candidates = scored or measured
+
+    def loss(trial: Trial) -> float:
+        return trial.drop if trial.drop is not None else -(trial.sqnr_db or 0.0)
+
+    ordered = sorted(candidates, key=lambda t: (t.float_macs or 0.0, t.islands, loss(t)))
+    best: list[Trial] = []
+    for trial in ordered:
+        if not best or loss(trial) < loss(best[-1]):
+            best.append(trial)
+    return tuple(t.name for t in best)
+
+
+def _rows(subject: Subject, noise: Noise | None, chosen: Trial) -> tuple[SensitivityRow, ...]:
+    kept = set(chosen.float_layers)
+    in_integers = subject.integer
+    rows = []
+    for layer in subject.layers:
+        activation, weights = noise.alone[layer.name] if noise is not None else (None, None)
+        rows.append(
+            SensitivityRow(
+                layer=layer.name,
+                op_type=layer.op_type,
+                scope=layer.scope,
+                activation=activation,
+                weights=weights,
+                macs=layer.macs,
+                parameter_count=layer.parameter_count,
+                integer=layer.name in in_integers,
+                kept=layer.name in kept,
+            )
+        )
+    return tuple(rows)

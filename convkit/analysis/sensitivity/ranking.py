@@ -1,0 +1,192 @@
+"""Asking a ranker, and bringing its answer to the layers of the target's float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convkit.analysis.sensitivity import tap
+from convkit.analysis.sensitivity.layermap import columns, layer_map
+from convkit.codec import decode, encode
+from convkit.engine.digest import digest_key
+from convkit.engine.machine import unmet_requirement
+from convkit.engine.session import Found, Samples, Session, Stage
+from convkit.errors import ConvkitError
+from convkit.plugin.protocols import Ranker, RankSettings, Tracer
+from convkit.traces import Trace, read
+
+MATRICES = "ranking.safetensors"
+MOST_SAMPLES = 8
+"""A ranking looks at so many samples; more change little, as the fact that layers differ by
+magnitudes makes plain."""
+SUFFICIENT = 0.5
+"""Share of the multiply-accumulates whose layers must be found again for a ranking to count."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """A ranking by the names of the target's float model.
+
+    Attributes:
+        ranker: empty where none could be had; `reason` says why no better one could.
+        tensors, weights: names of tensors and of layers with weights to columns of effects.
+    """
+
+    ranker: str = ""
+    reason: str = ""
+    tensors: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    forward: int = 0
+    backward: int = 0
+    float_passes: float = 0.0
+
+
+def effects(
+    session: Session,
+    source: Found,
+    twin: Found,
+    samples: Samples,
+    differentiable: Callable[[str], Found],
+    full: Callable[[], Found],
+) -> Effects:
+    """What quantizing each tensor of a float model does to its outputs, to first order.
+
+    Args:
+        source: the original, which is ranked itself where a ranker reads its format.
+        twin: the float model in the target's format.
+        differentiable: makes the source in the format of a ranker, or raises.
+        full: makes the target with everything in integers.
+    """
+    rankers = [
+        ranker
+        for ranker in session.registry.rankers.values()
+        if not unmet_requirement(ranker.requirements, session.environment)
+    ]
+    reason = "no installed plugin ranks layers"
+    for ranker in sorted(rankers, key=lambda r: r.format != source.state.format):
+        try:
+            with session.stage(f"ranking all tensors by {ranker.name}") as stage:
+                same = ranker.format == source.state.format
+                form = source if same else differentiable(ranker.format)
+                found = _ranked(session, ranker, form, twin, samples, stage)
+                stage.detail = f"{found.float_passes:.1f} float passes"
+        except ConvkitError as error:
+            reason = f"{ranker.name}: {error.message}"
+            continue
+        share = _share(twin, found)
+        if share < SUFFICIENT:
+            reason = f"only {share:.0%} of the model's arithmetic could be found again"
+            continue
+        return found
+    try:
+        with session.stage("ranking all tensors by tapping them") as stage:
+            return _tapped(session, twin, full(), samples, stage, reason)
+    except ConvkitError as error:
+        return Effects(reason=f"{reason}; {error.message}")
+
+
+def _tapped(
+    session: Session, twin: Found, full: Found, samples: Samples, stage: Stage, reason: str
+) -> Effects:
+    """See `convkit.analysis.sensitivity.tap`.
+
+    Raises:
+        ConvkitError: a runtime cannot show its inside, or names nothing alike.
+    """
+    traces = []
+    with session.store.scratch() as scratch:
+        for number, found in enumerate((twin, full)):
+            folder = scratch / str(number)
+            folder.mkdir()
+            traces.append(_trace(session, found, samples, folder, stage).nodes)
+    errors = tap.injected(twin.inspection.layers, traces[0], traces[1])
+    if not errors:
+        raise ConvkitError("the quantized file names none of its tensors as the float one does")
+    return Effects(tap.NAME, reason, tap.as_effects(errors), {}, 2, 0, 2.0)
+
+
+def _ranked(
+    session: Session, ranker: Ranker, form: Found, twin: Found, samples: Samples, stage: Stage
+) -> Effects:
+    settings = RankSettings(seed=session.settings.seed, threads=session.settings.threads)
+    limit = min(MOST_SAMPLES, samples.count)
+    key = digest_key(
+        {
+            "kind": "ranking",
+            "ranker": session.implementation_key("rankers", ranker.name, ranker.requirements),
+            "artifact": [form.artifact.digest, encode(form.artifact.inputs)],
+            "samples": [samples.digest, limit],
+            "settings": encode(settings),
+        }
+    )
+
+    def make(folder: Path) -> Any:
+        arguments = {
+            "artifact": encode(form.artifact),
+            "inputs": str(samples.path),
+            "limit": limit,
+            "settings": encode(settings),
+            "folder": str(folder),
+            "matrices": MATRICES,
+        }
+        return session.ask("rank", "rankers", ranker.name, arguments, stage=stage)
+
+    folder, document, cached = session.store.produce(key, make)
+    stage.outcome = "cached" if cached else "done"
+    ranked = read(folder, form.inspection.layers)
+    activations, weights, weighted = _matrices(folder / MATRICES)
+    stage.progress("finding the layers again", None)
+    with session.store.scratch() as scratch:
+        traced = _trace(session, twin, samples, scratch, stage)
+        found = layer_map(ranked.nodes, weighted, traced.nodes, twin.inspection.layers)
+    tensors, layers = columns(found, activations, weights)
+    return Effects(
+        ranker=ranker.name,
+        tensors=tensors,
+        weights=layers,
+        forward=int(decode(int, document["forward"])),
+        backward=int(decode(int, document["backward"])),
+        float_passes=float(document["float_passes"]),
+    )
+
+
+def _matrices(path: Path) -> tuple[Any, Any, list[bool]]:
+    from safetensors.numpy import load_file
+
+    arrays = load_file(path)
+    return arrays["activations"], arrays["weights"], [bool(w) for w in arrays["weighted"]]
+
+
+def _trace(session: Session, twin: Found, samples: Samples, folder: Path, stage: Stage) -> Trace:
+    """What the float model computes on the first sample.
+
+    Raises:
+        ConvkitError: its runtime cannot show its inside.
+    """
+    tracer = session.runner(twin.state.format)
+    if not isinstance(tracer, Tracer):
+        raise ConvkitError(f"no installed runner shows the inside of {twin.state.format} files")
+    arguments = {
+        "artifact": encode(twin.artifact),
+        "inputs": str(samples.path),
+        "sample": 0,
+        "threads": session.settings.threads,
+        "folder": str(folder),
+        "budget": 0,
+        "only": None,
+    }
+    session.ask("trace", "runners", tracer.name, arguments, stage=stage)
+    return read(folder, twin.inspection.layers)
+
+
+def _share(twin: Found, found: Effects) -> float:
+    """Share of the multiply-accumulates whose layer's result or weights were found again."""
+    layers = twin.inspection.layers
+    known = sum(
+        x.macs
+        for x in layers
+        if x.name in found.weights or any(name in found.tensors for name in x.outputs)
+    )
+    return known / max(1, sum(x.macs for x in layers))

@@ -1,0 +1,395 @@
+"""The search for what to keep in float, under a declared number of builds.
+
+The ranking says where to look: it shortlists regions in company of those chosen already. A few real
+builds decide each step, on a handful of samples; the task's metric is asked only once a step is
+made. At the end, what buys nothing is given back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from convkit.analysis.sensitivity.noise import Noise
+from convkit.analysis.sensitivity.prices import Prices
+from convkit.analysis.sensitivity.subject import Built, Subject
+from convkit.errors import ConvkitError
+from convkit.plans import OptionValue
+from convkit.quant import QuantRecipe, QuantRule
+from convkit.sensitivity import Phase, Region, Trial, decibels
+
+COMPANY = 4
+"""Regions built in one step: the shortlist is good, not perfect."""
+REPAIR_GAIN = 1.0
+"""dB; a smaller one is as likely an accident of the samples."""
+LEAST_GAIN = 0.25
+"""dB; below it a step is not worth its float layers."""
+MOST_GAIN = 60.0
+"""dB; a region that promises more promises everything."""
+MOST_MISSING = 12.0
+"""dB; beyond it, steps are taken by what they gain for their price."""
+EAGER = 0.02
+"""Share of float arithmetic that counts for nothing when gains are weighed against their price:
+else the cheapest region would always win, however little it gains."""
+MOST_FLOAT = 0.5
+"""Share of the multiply-accumulates that may stay in float; with more, no inspector calls a file
+one of integers."""
+NAMED = 2
+"""So many regions are named in a trial's name."""
+FULL = "nothing in float"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a choice is good enough.
+
+    Attributes:
+        max_drop: of the metric against the float model; None where there is no metric.
+        min_sqnr: in dB; decides where there is none.
+    """
+
+    max_drop: float | None
+    min_sqnr: float
+
+    def met(self, trial: Trial) -> bool:
+        """Whether a measured trial is accurate enough."""
+        if not trial.measured:
+            return False
+        if self.max_drop is not None:
+            return trial.drop is not None and trial.drop <= self.max_drop
+        return _db(trial) >= self.min_sqnr
+
+    def missing(self, trial: Trial) -> float:
+        """About how many dB a trial is short of the goal: what a metric loses goes with the size of
+        the error, which is half its power in dB."""
+        if self.max_drop is None:
+            return max(LEAST_GAIN, self.min_sqnr - _db(trial))
+        if not trial.drop or not self.max_drop:
+            return MOST_MISSING
+        return min(MOST_MISSING, max(1.0, 20.0 * math.log10(trial.drop / self.max_drop)))
+
+
+Key = tuple[frozenset[str], tuple[tuple[str, OptionValue], ...]]
+"""Float layers and options, which make a trial."""
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """What a region gains beside those chosen, in dB, and its price."""
+
+    region: Region
+    decibels: float
+    price: float
+
+    def rank(self, needed: float) -> tuple[float, float, str]:
+        """Smaller is better: of those that gain enough the cheapest, then the others by what they
+        gain for their price."""
+        if self.decibels >= needed:
+            return (0.0, self.price, self.region.name)
+        return (1.0, -self.decibels / self.price, self.region.name)
+
+
+class _Spent(Exception):
+    """The budget is used up."""
+
+
+@dataclass
+class Search:
+    """One search.
+
+    Attributes:
+        noise: None where no ranker could tell anything; regions are then tried by structure.
+        float_metric: the float model's, None without labels.
+        budget: builds at most.
+    """
+
+    subject: Subject
+    regions: Sequence[Region]
+    prices: Prices
+    noise: Noise | None
+    goal: Goal
+    budget: int
+    float_metric: float | None = None
+    trials: dict[Key, Trial] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
+    builds: int = 0
+    evaluations: int = 0
+    _built: dict[Key, Built] = field(default_factory=dict)
+
+    def run(self) -> Trial:
+        """Search; the answer is the choice, and `trials` has everything that was tried."""
+        current: tuple[Region, ...] = ()
+        try:
+            best = self._judged(self._measure((), "baseline"))
+            if not self.goal.met(best):
+                current = self._repair(self._begin(best))
+                current = self._grow(current)
+                current = self._prune(current)
+        except _Spent:
+            self.subject.session.notice(
+                f"the budget of {self.budget} builds is used up: this is the best so far", "warning"
+            )
+        return self._best()
+
+    def _begin(self, full: Trial) -> tuple[Region, ...]:
+        """Everything in integers, or the post-processing in float where that is better."""
+        island = next((r for r in self.regions if r.kind == "output"), None)
+        if island is None:
+            return ()
+        trial = self._judged(self._measure((island,), "ladder"))
+        return (island,) if _db(trial) >= _db(full) + LEAST_GAIN else ()
+
+    def _repair(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Options of the quantizer that make it more accurate for nothing, kept where they do."""
+        for name, value in self.subject.repairs:
+            if self.goal.met(self._at(current)):
+                break
+            before, kept = self._at(current), dict(self.options)
+            self.options[name] = value
+            trial = self._measure(current, "repair")
+            if not trial.measured or _db(trial) < _db(before) + REPAIR_GAIN:
+                self.options = kept
+            else:
+                self._judged(trial)
+        return current
+
+    def _grow(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Add regions until the goal is met or nothing gains any more."""
+        while not self.goal.met(self._at(current)):
+            here = self._at(current)
+            needed, worth = self.goal.missing(here), self._worth(current)
+            tried = [
+                (region, self._measure((*current, region), "search"))
+                for region in self._shortlist(current, needed)
+            ]
+            gains = [_Gain(r, _db(t) - _db(here), worth(r)) for r, t in tried if t.measured]
+            gains = [gain for gain in gains if gain.decibels >= LEAST_GAIN]
+            if not gains:
+                break
+            best = min(gains, key=lambda gain: gain.rank(needed))
+            current = self._simplest((*current, best.region))
+            self._judged(self._at(current))
+        return current
+
+    def _shortlist(self, current: tuple[Region, ...], needed: float) -> list[Region]:
+        """The regions that promise most beside those chosen: by turns the cheapest that promise
+        enough, and those that promise most."""
+        kept = _layers(current)
+        fresh = [r for r in self.regions if not set(r.layers) <= kept]
+        fresh = [r for r in fresh if self._key({*kept, *r.layers}) not in self.trials]
+        fresh = [r for r in fresh if self._allowed({*kept, *r.layers})]
+        if not fresh:
+            return []
+        if self.noise is None:
+            return self._by_structure(fresh)
+        before = decibels(self.noise.error(kept))
+        after = self.noise.errors([{*kept, *r.layers} for r in fresh])
+        worth = self._worth(current)
+        gains = [
+            _Gain(region, min(decibels(float(error)) - before, MOST_GAIN), worth(region))
+            for error, region in zip(after, fresh, strict=True)
+        ]
+        cheap = sorted(gains, key=lambda gain: gain.rank(needed))
+        great = sorted(gains, key=lambda gain: gain.rank(MOST_GAIN))
+        chosen: list[Region] = []
+        for pair in zip(cheap, great, strict=True):
+            for gain in pair:
+                like = any(_alike(gain.region, other) for other in chosen)
+                if len(chosen) < COMPANY and not like:
+                    chosen.append(gain.region)
+        return chosen
+
+    def _allowed(self, layers: Collection[str]) -> bool:
+        return self.prices.of(layers).float_macs <= MOST_FLOAT
+
+    def _by_structure(self, fresh: Sequence[Region]) -> list[Region]:
+        """Without a ranking: priors first, then the largest modules and stretches."""
+        order = {"kind": 0, "output": 0, "module": 1, "stretch": 2, "layer": 3}
+        return sorted(fresh, key=lambda r: (order[r.kind], -len(r.layers), r.name))[:COMPANY]
+
+    def _worth(self, current: tuple[Region, ...]) -> Callable[[Region], float]:
+        base = self.prices.of(_layers(current)).cost
+
+        def price(region: Region) -> float:
+            return max(0.0, self.prices.of(_layers((*current, region))).cost - base) + EAGER
+
+        return price
+
+    def _prune(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Give back what the goal does not need, the dearest first; and of a stretch its ends."""
+        if not self.goal.met(self._at(current)):
+            return current
+        again = True
+        while again:
+            again = False
+            for candidate in self._smaller(current):
+                trial = self._measure(candidate, "prune")
+                if not trial.measured or not self._promising(trial):
+                    continue
+                if self.goal.met(self._judged(trial)):
+                    current, again = candidate, True
+                    break
+        return current
+
+    def _smaller(self, current: tuple[Region, ...]) -> list[tuple[Region, ...]]:
+        """The same without one region, or with a part of one; what saves most comes first, of what
+        was not tried yet."""
+        cost = self.prices.of(_layers(current)).cost
+        found: list[tuple[float, tuple[Region, ...]]] = []
+        for place, region in enumerate(current):
+            rest = (*current[:place], *current[place + 1 :])
+            inside = [r for r in self.regions if set(r.layers) < set(region.layers)]
+            halves = [r for r in inside if 2 * len(r.layers) >= len(region.layers)]
+            for choice in (rest, *((*rest, half) for half in halves)):
+                saved = cost - self.prices.of(_layers(choice)).cost
+                if saved > 0 and self._key(_layers(choice)) not in self.trials:
+                    found.append((saved, choice))
+        if self.noise is not None and found:
+            errors = self.noise.errors([_layers(choice) for _, choice in found])
+            base = self.noise.error(_layers(current))
+            keyed = [
+                (decibels(float(e)) - decibels(base) + 40.0 * saved, number, choice)
+                for number, ((saved, choice), e) in enumerate(zip(found, errors, strict=True))
+            ]
+            return [choice for _, _, choice in sorted(keyed, key=lambda k: (-k[0], k[1]))][:COMPANY]
+        return [choice for _, choice in sorted(found, key=lambda f: -f[0])][:COMPANY]
+
+    def _promising(self, trial: Trial) -> bool:
+        """Whether the metric is worth asking: a build whose outputs are worse than those of one
+        that already failed will fail as well."""
+        failed = [
+            _db(t) for t in self.trials.values() if t.drop is not None and not self.goal.met(t)
+        ]
+        return self.float_metric is None or _db(trial) > max(failed, default=-math.inf)
+
+    def _at(self, selection: tuple[Region, ...]) -> Trial:
+        return self.trials[self._key(_layers(selection))]
+
+    def _key(self, layers: Iterable[str]) -> Key:
+        return frozenset(layers), tuple(sorted(self.options.items()))
+
+    def _simplest(self, selection: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Without regions that others hold already."""
+        return tuple(
+            r
+            for r in selection
+            if not any(o is not r and set(r.layers) <= set(o.layers) for o in selection)
+        )
+
+    def _measure(self, selection: tuple[Region, ...], phase: Phase) -> Trial:
+        """Build and run on a few samples, or remember.
+
+        Raises:
+            _Spent: the budget does not allow another build.
+        """
+        selection = self._simplest(selection)
+        key = self._key(_layers(selection))
+        if key in self.trials:
+            return self.trials[key]
+        if self.builds >= self.budget:
+            raise _Spent
+        self.builds += 1
+        start = time.perf_counter()
+        session = self.subject.session
+        trial = self._described(selection, phase)
+        name = trial.name
+        with session.stage(f"build {self.builds} of at most {self.budget}: {name}") as stage:
+            try:
+                built = self.subject.build(recipe(name, selection), self.options, stage)
+            except ConvkitError as error:
+                stage.outcome, stage.detail = "failed", error.message
+                trial = dataclasses.replace(trial, error=error.message)
+            else:
+                self._built[key] = built
+                stage.detail = f"{built.sqnr_db:.1f} dB"
+                trial = dataclasses.replace(
+                    trial,
+                    sqnr_db=built.sqnr_db,
+                    size_bytes=built.found.artifact.size_bytes,
+                    seconds=time.perf_counter() - start,
+                )
+        self.trials[key] = trial
+        return trial
+
+    def _judged(self, trial: Trial) -> Trial:
+        """With the metric on the whole data set."""
+        key = _key_of(trial)
+        if self.float_metric is None or not trial.measured or trial.metric is not None:
+            return trial
+        start = time.perf_counter()
+        with self.subject.session.stage(f"scoring {trial.name}") as stage:
+            value = self.subject.score(self._built[key].found, stage)
+            stage.detail = "" if value is None else f"{value:.4f}"
+        self.evaluations += 1
+        if value is not None:
+            spent = trial.seconds + time.perf_counter() - start
+            trial = dataclasses.replace(
+                trial, metric=value, drop=self.float_metric - value, seconds=spent
+            )
+        self.trials[key] = trial
+        return trial
+
+    def _described(self, selection: tuple[Region, ...], phase: Phase) -> Trial:
+        """What is known of a choice without building it."""
+        layers = _layers(selection)
+        price = self.prices.of(layers)
+        order = {layer.name: place for place, layer in enumerate(self.subject.layers)}
+        return Trial(
+            name=_name(selection, self.options, self.builds),
+            options=dict(self.options),
+            regions=tuple(r.name for r in selection),
+            float_layers=tuple(sorted(layers, key=order.__getitem__)),
+            phase=phase,
+            predicted_db=None if self.noise is None else decibels(self.noise.error(layers)),
+            float_macs=price.float_macs,
+            islands=price.islands,
+        )
+
+    def built(self, trial: Trial) -> Built | None:
+        """The model of a trial, where it was built."""
+        return self._built.get(_key_of(trial))
+
+    def _best(self) -> Trial:
+        """The cheapest that is good enough, else the most accurate."""
+        measured = [t for t in self.trials.values() if t.measured]
+        if not measured:
+            return next(iter(self.trials.values()))
+        good = [t for t in measured if self.goal.met(t)]
+        if good:
+            return min(good, key=lambda t: (self.prices.of(t.float_layers).cost, t.name))
+        return max(measured, key=lambda t: (-math.inf if t.drop is None else -t.drop, _db(t)))
+
+
+def recipe(name: str, selection: Iterable[Region]) -> QuantRecipe:
+    """What a quantizer is told."""
+    return QuantRecipe(name, tuple(QuantRule(r.layers, f"{r.name}: {r.reason}") for r in selection))
+
+
+def _name(selection: Sequence[Region], options: Mapping[str, OptionValue], number: int) -> str:
+    """Short, and unique by the number of the build where it does not say all."""
+    name = " + ".join(region.name for region in selection[:NAMED]) or FULL
+    if len(selection) > NAMED:
+        name += f" + {len(selection) - NAMED} more [{number}]"
+    said = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{name} ({said})" if said else name
+
+
+def _key_of(trial: Trial) -> Key:
+    return frozenset(trial.float_layers), tuple(sorted(trial.options.items()))
+
+
+def _layers(selection: Iterable[Region]) -> set[str]:
+    return {name for region in selection for name in region.layers}
+
+
+def _db(trial: Trial) -> float:
+    return -math.inf if trial.sqnr_db is None else trial.sqnr_db
+
+
+def _alike(one: Region, other: Region) -> bool:
+    """Nearly the same layers: building both would tell little more than one does."""
+    a, b = set(one.layers), set(other.layers)
+    return len(a & b) > 0.8 * len(a | b)

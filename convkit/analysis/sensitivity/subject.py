@@ -1,0 +1,159 @@
+"""The model under analysis: builds, measures and scores any choice of float layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from convkit.engine.evaluate import Evaluator
+from convkit.engine.executor import Approach, Executor
+from convkit.engine.recipes import FULL
+from convkit.engine.session import Found, Samples, Session, Stage
+from convkit.engine.verify import compare_outputs, outputs_of
+from convkit.errors import ConvkitError, NoPathError
+from convkit.plans import OptionValue
+from convkit.quant import LayerInfo, QuantRecipe, QuantRule
+from convkit.verification import SliceAgreement
+
+
+@dataclass(frozen=True)
+class Built:
+    """A quantized model that ran.
+
+    Attributes:
+        sqnr_db: over all output slices, each weighing the same.
+    """
+
+    found: Found
+    sqnr_db: float
+    slices: tuple[SliceAgreement, ...]
+
+
+class Subject:
+    """A source, a target, and what can be measured between them."""
+
+    def __init__(
+        self,
+        session: Session,
+        executor: Executor,
+        approach: Approach,
+        samples: Samples,
+        evaluator: Evaluator | None,
+        asked: tuple[QuantRule, ...] = (),
+    ) -> None:
+        """
+        Args:
+            samples: on which outputs are compared.
+            asked: what stays in float in any case.
+        """
+        self.session, self.approach, self.samples = session, approach, samples
+        self.evaluator, self.asked = evaluator, asked
+        self._executor = executor
+        self._reference = self._judge()
+
+    @property
+    def source(self) -> Found:
+        """The original."""
+        return self._executor.reference
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Of the float model in the target's format."""
+        return self.approach.twin.inspection.layers
+
+    def build(self, recipe: QuantRecipe, options: Mapping[str, OptionValue], stage: Stage) -> Built:
+        """Quantize and run on the samples.
+
+        Raises:
+            ConvkitError: the quantizer or the runtime failed.
+        """
+        stage.progress("quantizing", None)
+        found = self._made(recipe, options, stage)
+        stage.progress("running", None)
+        right = outputs_of(self.session, found.artifact, self.samples, stage)
+        reference, left = self._reference
+        if right is None:
+            raise NoPathError(f"no installed runner executes {found.state.format} files")
+        slices, problems = compare_outputs(reference.artifact, found.artifact, left, right)
+        if problems:
+            raise NoPathError("; ".join(problems))
+        return Built(found, combined_db(slices), slices)
+
+    def score(self, found: Found, stage: Stage | None = None) -> float | None:
+        """The metric on the whole data set; None where there is none to score with."""
+        if self.evaluator is None:
+            return None
+        scored = self.evaluator.score(found, stage)
+        return None if scored is None else scored.result.value
+
+    @property
+    def repairs(self) -> tuple[tuple[str, OptionValue], ...]:
+        """Options of the quantizer worth trying before more stays in float."""
+        step = self.approach.step
+        converter = self.session.registry.converters[step.converter]
+        return tuple(
+            (option.name, value)
+            for option in converter.options
+            for value in option.repairs
+            if value != step.options.get(option.name, option.default)
+        )
+
+    @cached_property
+    def full(self) -> Found:
+        """The target with everything in integers, but for what was asked for.
+
+        Raises:
+            ConvkitError: the quantizer failed.
+        """
+        with self.session.stage("everything in integers") as stage:
+            return self._made(FULL, {}, stage)
+
+    @cached_property
+    def integer(self) -> Collection[str]:
+        """Names of layers that compute in integers when nothing more is kept in float; all of them
+        where that cannot be told."""
+        spared = {name for rule in self.asked for name in rule.layers}
+        try:
+            found = integer_layers(self.layers, self.full)
+        except ConvkitError:  # with less in integers it may work: the search will see
+            found = frozenset(layer.name for layer in self.layers)
+        return found - spared
+
+    def _made(self, recipe: QuantRecipe, options: Mapping[str, OptionValue], stage: Stage) -> Found:
+        whole = QuantRecipe(recipe.name, (*self.asked, *recipe.rules))
+        return self._executor.build(self.approach, whole, options, stage)
+
+    def _judge(self) -> tuple[Found, Path]:
+        """The original and its outputs; where nothing runs it, its twin's."""
+        for found in (self.source, self.approach.twin):
+            outputs = outputs_of(self.session, found.artifact, self.samples)
+            if outputs is not None:
+                return found, outputs
+        raise NoPathError(
+            f"no installed runner executes {self.source.state.format} files,"
+            f" nor {self.approach.twin.state.format} files"
+        )
+
+
+def integer_layers(layers: Sequence[LayerInfo], full: Found) -> frozenset[str]:
+    """Layers of a float model that its quantized form computes in integers. One that the quantized
+    file does not name may have been fused into another, and counts as one of integers."""
+    compute = {layer.name: layer.compute for layer in full.inspection.layers}
+    known = sum(layer.name in compute for layer in layers)
+    if 2 * known < len(layers):
+        return frozenset(layer.name for layer in layers)
+    return frozenset(layer.name for layer in layers if "int" in compute.get(layer.name, "int8"))
+
+
+def combined_db(slices: Sequence[SliceAgreement]) -> float:
+    """SQNR over the mean of the slices' relative errors; slices that the reference does not vary
+    in prove nothing and are left out, unless all are such."""
+    from convkit.sensitivity import decibels
+
+    telling = [s for s in slices if not s.constant] or list(slices)
+    if not telling or any(s.non_finite for s in telling):
+        return float("-inf")
+    errors = [10.0 ** (-s.sqnr_db / 10.0) for s in telling]
+    return decibels(sum(errors) / len(errors))

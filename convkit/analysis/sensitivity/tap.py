@@ -1,0 +1,57 @@
+"""A ranking where no gradient can be had: one float pass against one pass in integers.
+
+Both passes are tapped at every tensor. What a layer's result is off by, beyond what its inputs
+were off by already, is its own doing. How far that reaches is not known, so every layer is taken to
+reach the outputs alike: it finds the layers that break, and is blind to errors that cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convkit.nodes import Node
+from convkit.overlaps import agreement
+from convkit.quant import LayerInfo
+
+NAME = "tap"
+
+
+def injected(
+    layers: Sequence[LayerInfo], plain: Sequence[Node], quantized: Sequence[Node]
+) -> Mapping[str, float]:
+    """The relative error power that each layer adds, by the name of the tensor it writes.
+
+    Args:
+        layers: of the float model, in execution order.
+        plain: a trace of the float model.
+        quantized: a trace, on the same sample, of the model with everything in integers; its
+            tensors or layers bear the same names, the others are passed over.
+    """
+    by_tensor = {node.tensor: node for node in quantized if node.tensor}
+    by_layer = {node.layer: node for node in quantized if node.layer}
+    errors: dict[str, float] = {}
+    for node in plain:
+        other = by_tensor.get(node.tensor) or by_layer.get(node.layer)
+        if other is not None and other.sketch.size == node.sketch.size:
+            errors[node.tensor] = 10.0 ** (-agreement(node.sketch, other.sketch)[1] / 10.0)
+    found: dict[str, float] = {}
+    for layer in layers:
+        inherited = max((errors.get(name, 0.0) for name in layer.inputs), default=0.0)
+        for name in layer.outputs:
+            if name in errors:
+                found[name] = max(0.0, errors[name] - inherited)
+    return found
+
+
+def as_effects(errors: Mapping[str, float]) -> dict[str, Any]:
+    """Independent errors as columns of effects: each has a row of its own, so that none cancels."""
+    import numpy as np
+
+    count = len(errors)
+    columns: dict[str, Any] = {}
+    for row, (name, error) in enumerate(errors.items()):
+        column = np.zeros(count)
+        column[row] = (min(error, 1e6) * count) ** 0.5
+        columns[name] = column
+    return columns
