@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convkit.analysis.sensitivity.analyze import AnalysisSettings, analyze_subject
+from convkit.analysis.sensitivity.analyze import (
+    AnalysisSettings,
+    NothingBuiltError,
+    analyze_subject,
+)
 from convkit.analysis.sensitivity.subject import Subject
 from convkit.api.run import Run, calibration_request, source_path, target_states
 from convkit.artifact import ReadOptions, State
@@ -16,7 +20,7 @@ from convkit.engine.executor import Choice, Executor
 from convkit.engine.session import Found, Session, Settings
 from convkit.engine.sources import load
 from convkit.engine.worker import Limits
-from convkit.errors import UsageError
+from convkit.errors import NoPathError, UsageError
 from convkit.events import Listener, silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit, Steering
 from convkit.sensitivity import Sensitivity
@@ -136,16 +140,27 @@ def sensitivity(
     """
     samples = run.samples(COMPARED) or run.made_up_samples()
     executor = run.executor
-    approach = executor.approach(target)
-    chosen = [p for p in session.settings.exclude if p != AUTO]
-    asked = rules(approach.twin.inspection.layers, chosen, session.settings.exclude_ops)
     evaluator = None
     if data is not None:
         evaluator = Evaluator(session, metric, data, run.source, limit)
-    subject = Subject(session, executor, approach, samples, evaluator, asked)
-    return analyze_subject(
-        subject, analysis, title, metric, data, samples, _differentiable(executor)
-    )
+    chosen = [p for p in session.settings.exclude if p != AUTO]
+    first: NothingBuiltError | None = None
+    while True:
+        try:
+            approach = executor.approach(target)
+        except NoPathError:
+            if first is not None:  # why the best quantizer failed says more
+                raise first from None
+            raise
+        asked = rules(approach.twin.inspection.layers, chosen, session.settings.exclude_ops)
+        subject = Subject(session, executor, approach, samples, evaluator, asked)
+        make = _differentiable(executor)
+        try:
+            return analyze_subject(subject, analysis, title, metric, data, samples, make)
+        except NothingBuiltError as error:
+            first = first or error
+            session.notice(f"{error.message}. Looking for another way.", "warning")
+            executor.turn_down(approach, error.message)
 
 
 def choose(

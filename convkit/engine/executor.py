@@ -172,6 +172,10 @@ class Executor:
         step = dataclasses.replace(approach.step, options={**approach.step.options, **options})
         return run_hop(self.session, step, source, data, recipe, stage).found
 
+    def turn_down(self, approach: Approach, reason: str) -> None:
+        """Leave the hop behind an approach out from now on."""
+        self._edges[approach.step.converter] = f"failed in this run: {reason}"
+
     def _walked(self, target: State, steps: Callable[[Path], int]) -> _Road:
         """Walk so many steps of the best path that works."""
         failed: list[Failure] = []

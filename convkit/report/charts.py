@@ -261,6 +261,8 @@ def choices(
     titles: tuple[str, str],
     limits: tuple[float | None, float | None],
     description: str,
+    *,
+    rooted: bool = False,
 ) -> Spec:
     """What choices cost against what they are worth.
 
@@ -270,6 +272,7 @@ def choices(
         front: corners of the Pareto front from left to right: `x`, `y`.
         titles: of both axes.
         limits: the largest x and the least y that were asked for, or None.
+        rooted: y by its square root on both sides of 0, where differences matter near 0.
     """
     across, up = titles
     bounds = [b for row in rows for b in (row["x"], row["low"], row["high"]) if b is not None]
@@ -287,8 +290,10 @@ def choices(
     y = alt.Y(
         "y:Q",
         title=up,
-        scale=alt.Scale(domain=list(_air(heights)), nice=False),
-        axis=alt.Axis(tickCount=6),
+        scale=alt.Scale(
+            type="sqrt" if rooted else "linear", domain=list(_air(heights)), nice=False
+        ),
+        axis=alt.Axis(tickCount=10 if rooted else 6),
     )
     base = alt.Chart(_data(rows)).encode(x=x, y=y)
     look: Spec = {"strokeWidth": 1.2, "opacity": 0.8, "aria": False, "strokeDash": [2, 2]}

@@ -117,10 +117,7 @@ def call(s: Sensitivity, trial: Trial, exclusion: Exclusion) -> str:
     steering = [f"converters={_sequence([s.converter])}"] if s.converter else []
     options = _options(s, trial)
     if options:
-        pairs = ", ".join(
-            f"{_quoted(key)}: {_quoted(v) if isinstance(v, str) else v!r}"
-            for key, v in options.items()
-        )
+        pairs = ", ".join(f"{_quoted(key)}: {_quoted(value)}" for key, value in options.items())
         steering.append(f"options={{{pairs}}}")
     if steering:
         arguments.append(_made("steering", "Steering", steering))
@@ -215,7 +212,7 @@ def _sequence(texts: Sequence[str]) -> str:
     return f"(\n{inside}        )"
 
 
-def _quoted(text: str) -> str:
-    """A string as source code, in the quotes that people use."""
-    plain = repr(text)
+def _quoted(value: OptionValue) -> str:
+    """A value as source code, strings in the quotes that people use."""
+    plain = repr(value)
     return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in plain else plain

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from convkit.analysis.sensitivity.noise import Noise, shrunk
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import MOST_FLOAT, propose, segments
-from convkit.analysis.sensitivity.tap import as_effects, injected
+from convkit.analysis.sensitivity.tap import beside, injected
 from convkit.nodes import Node
 from convkit.quant import LayerInfo
 from convkit.sketches import sketch
@@ -140,6 +140,21 @@ def test_the_tap_blames_the_layer_that_adds_the_error() -> None:
             found.append(Node(layers[place].name, "", "", name, (), sketch(own)))
     errors = injected(layers, plain, broken)
     assert max(errors, key=lambda name: errors[name]) == "y1"
-    columns = as_effects(errors)
+    columns = beside({}, errors)
     assert float((columns["y1"] ** 2).mean()) == pytest.approx(errors["y1"])
     assert float((columns["y1"] * columns["a1"]).mean()) == 0.0
+
+
+def test_errors_laid_beside_a_ranking_leave_it_as_it_is() -> None:
+    rng = np.random.default_rng(5)
+    known = {"a": rng.standard_normal(40), "b": rng.standard_normal(40)}
+    found = beside(known, {"c": 0.5, "d": 2.0})
+    means = {name: float((column**2).mean()) for name, column in found.items()}
+    assert means["c"] == pytest.approx(0.5)
+    assert means["d"] == pytest.approx(2.0)
+    assert means["a"] == pytest.approx(float((known["a"] ** 2).mean()))
+    assert float((found["a"] * found["b"]).mean()) == pytest.approx(
+        float((known["a"] * known["b"]).mean())
+    )
+    assert float((found["a"] * found["c"]).mean()) == 0.0
+    assert {len(c) for c in beside(known, {}, rows=2).values()} == {42}

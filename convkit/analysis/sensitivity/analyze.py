@@ -10,21 +10,28 @@ from pathlib import Path
 
 from convkit import __version__
 from convkit.analysis.bench import BenchSettings, bench_found
+from convkit.analysis.sensitivity import tap
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
-from convkit.analysis.sensitivity.ranking import effects
+from convkit.analysis.sensitivity.ranking import Effects, completed, effects
 from convkit.analysis.sensitivity.regions import propose
 from convkit.analysis.sensitivity.search import Goal, Search
 from convkit.analysis.sensitivity.subject import Subject
 from convkit.analysis.sensitivity.telling import noisy, notes
 from convkit.engine.session import Found, Samples
-from convkit.errors import ConvkitError, UsageError
+from convkit.errors import ConversionError, ConvkitError, UsageError
 from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial
 
 TIMED = 6
 """So many trials are timed, besides the float model and everything in integers."""
 TIMING_SECONDS = 2.0
 FLOAT = "float"
+UNEXPLAINED = 4.0
+"""So many times the expected error is more than the ranking's own inaccuracy explains."""
+
+
+class NothingBuiltError(ConversionError):
+    """A quantizer failed, whatever was kept in float."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def analyze_subject(
 
     Raises:
         UsageError: a setting that makes no sense, or a metric that cannot judge.
-        ConvkitError: nothing could be built at all.
+        NothingBuiltError: the quantizer failed whatever stays in float.
     """
     start = time.perf_counter()
     settings.check()
@@ -93,12 +100,19 @@ def analyze_subject(
     warnings = _doubts(subject, float_metric, settings)
     layers = subject.layers
     integer = subject.integer
-    found = effects(session, subject.source, twin, samples, differentiable, lambda: subject.full)
+    found = effects(
+        session,
+        subject.source,
+        twin,
+        samples,
+        differentiable,
+        subject.full.found if subject.full else None,
+    )
     if not found.ranker:
         session.notice(f"layers cannot be ranked: {found.reason}; structure decides", "warning")
     elif found.reason:
         session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
-    noise = Noise(layers, integer, found.tensors, found.weights) if found.ranker else None
+    noise = _noise(subject, found, samples)
     search = Search(
         subject,
         propose(layers, integer),
@@ -110,7 +124,8 @@ def analyze_subject(
     )
     chosen = search.run()
     if not any(trial.measured for trial in search.trials.values()):
-        raise ConvkitError(f"nothing could be built: {chosen.error}")
+        name = subject.approach.step.converter
+        raise NothingBuiltError(f"{name} could build nothing that runs: {chosen.error}")
     trials = tuple(search.trials.values())
     if settings.timing:
         trials = _timed(subject, search, trials, chosen)
@@ -150,6 +165,26 @@ def analyze_subject(
         asked=subject.asked,
     )
     return dataclasses.replace(report, notes=notes(report, settings.min_sqnr))
+
+
+def _noise(subject: Subject, found: Effects, samples: Samples) -> Noise | None:
+    """What the ranking expects; where everything in integers is far worse than that, with the rest
+    laid upon the layers that seem to be to blame."""
+    if not found.ranker:
+        return None
+    noise = Noise(subject.layers, subject.integer, found.tensors, found.weights)
+    if found.ranker == tap.NAME:
+        return noise
+    full = subject.full
+    if full is None:
+        return noise
+    measured, expected = 10.0 ** (-full.sqnr_db / 10.0), noise.error([])
+    if not UNEXPLAINED * expected < measured < float("inf"):
+        return noise
+    more = completed(
+        subject.session, found, subject.approach.twin, full.found, samples, measured - expected
+    )
+    return Noise(subject.layers, subject.integer, more.tensors, more.weights)
 
 
 def _doubts(

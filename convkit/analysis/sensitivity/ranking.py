@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def effects(
     twin: Found,
     samples: Samples,
     differentiable: Callable[[str], Found],
-    full: Callable[[], Found],
+    full: Found | None,
 ) -> Effects:
     """What quantizing each tensor of a float model does to its outputs, to first order.
 
@@ -57,7 +58,7 @@ def effects(
         source: the original, which is ranked itself where a ranker reads its format.
         twin: the float model in the target's format.
         differentiable: makes the source in the format of a ranker, or raises.
-        full: makes the target with everything in integers.
+        full: the target with everything in integers; None where it cannot be made.
     """
     rankers = [
         ranker
@@ -80,11 +81,38 @@ def effects(
             reason = f"only {share:.0%} of the model's arithmetic could be found again"
             continue
         return found
+    if full is None:
+        return Effects(reason=reason)
     try:
         with session.stage("ranking all tensors by tapping them") as stage:
-            return _tapped(session, twin, full(), samples, stage, reason)
+            return _tapped(session, twin, full, samples, stage, reason)
     except ConvkitError as error:
         return Effects(reason=f"{reason}; {error.message}")
+
+
+def completed(
+    session: Session, found: Effects, twin: Found, full: Found, samples: Samples, missing: float
+) -> Effects:
+    """A ranking with what it cannot explain laid upon the tensors that it does not know: a runtime
+    that takes a normalization apart quantizes tensors that the ranked form never had.
+
+    Args:
+        missing: the relative error power that was measured beyond what the ranking expects.
+    """
+    try:
+        with session.stage("looking for what the ranking does not explain") as stage:
+            errors = _injected(session, twin, full, samples, stage)
+    except ConvkitError as error:
+        session.notice(f"what the ranking does not explain stays unknown: {error.message}")
+        return found
+    unknown = {name: error for name, error in errors.items() if name not in found.tensors}
+    total = sum(unknown.values())
+    if not total:
+        return found
+    shares = {name: error * missing / total for name, error in unknown.items()}
+    tensors = tap.beside(found.tensors, shares)
+    weights = tap.beside(found.weights, {}, rows=len(shares))
+    return dataclasses.replace(found, tensors=tensors, weights=weights)
 
 
 def _tapped(
@@ -95,6 +123,13 @@ def _tapped(
     Raises:
         ConvkitError: a runtime cannot show its inside, or names nothing alike.
     """
+    errors = _injected(session, twin, full, samples, stage)
+    return Effects(tap.NAME, reason, tap.beside({}, errors), {}, 2, 0, 2.0)
+
+
+def _injected(
+    session: Session, twin: Found, full: Found, samples: Samples, stage: Stage
+) -> Mapping[str, float]:
     traces = []
     with session.store.scratch() as scratch:
         for number, found in enumerate((twin, full)):
@@ -104,7 +139,7 @@ def _tapped(
     errors = tap.injected(twin.inspection.layers, traces[0], traces[1])
     if not errors:
         raise ConvkitError("the quantized file names none of its tensors as the float one does")
-    return Effects(tap.NAME, reason, tap.as_effects(errors), {}, 2, 0, 2.0)
+    return errors
 
 
 def _ranked(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from convkit.engine.recipes import output_island
+from convkit.engine.recipes import heavy, output_island
 from convkit.nodes import operator_kind
 from convkit.quant import LayerInfo
 from convkit.sensitivity import Region, RegionKind
@@ -19,6 +19,7 @@ MOST_FLOAT = 0.5
 ALL_STRETCHES = 48
 """Up to so many segments every stretch is proposed; of more, those of the lengths below."""
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
+LIGHT = "all but the heavy operators"
 _NORMS = frozenset(
     {
         "batchnorm",
@@ -128,6 +129,11 @@ def _kinds(layers: Sequence[LayerInfo]) -> Iterator[_Proposal]:
         ("softmax", light("softmax", "logsoftmax"), "attention's weights span many magnitudes"),
         ("embeddings", tables, "tables of rows of very different size"),
         ("concatenations", light("concat"), "parts of different magnitude share one scale"),
+        (
+            LIGHT,
+            [x.name for x in layers if x.name not in heavy(layers)],
+            "only the operators that hold the multiply-accumulates are worth integers here",
+        ),
         ("first layer", [x.name for x in weighted[:1]], "all that follows inherits its error"),
         ("last layer", [x.name for x in weighted[-1:]], "its error reaches the output undamped"),
     ):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
+from convkit.analysis.sensitivity.regions import LIGHT
 from convkit.analysis.sensitivity.subject import Built, Subject
 from convkit.errors import ConvkitError
 from convkit.plans import OptionValue
@@ -135,12 +136,18 @@ class Search:
         return self._best()
 
     def _begin(self, full: Trial) -> tuple[Region, ...]:
-        """Everything in integers, or the post-processing in float where that is better."""
-        island = next((r for r in self.regions if r.kind == "output"), None)
-        if island is None:
-            return ()
-        trial = self._judged(self._measure((island,), "ladder"))
-        return (island,) if _db(trial) >= _db(full) + LEAST_GAIN else ()
+        """Everything in integers, or the post-processing in float where that is better. Where
+        neither can be built, only what holds the arithmetic in integers: a kernel that fails on
+        an operator without any stops it all."""
+        best, chosen = full, tuple[Region, ...]()
+        for name in ("output", LIGHT):
+            region = next((r for r in self.regions if r.name == name), None)
+            if region is None or (name == LIGHT and best.measured):
+                continue
+            trial = self._judged(self._measure((region,), "ladder"))
+            if trial.measured and _db(trial) >= _db(best) + LEAST_GAIN:
+                best, chosen = trial, (region,)
+        return chosen
 
     def _repair(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
         """Options of the quantizer that make it more accurate for nothing, kept where they do."""
@@ -219,9 +226,11 @@ class Search:
         return price
 
     def _prune(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Give back what the goal does not need, the dearest first; and of a stretch its ends."""
+        """Give back what the goal does not need: first by what was built already, then without
+        single regions or with parts of them, what saves most first."""
         if not self.goal.met(self._at(current)):
             return current
+        current = self._cheaper_built(current)
         again = True
         while again:
             again = False
@@ -232,6 +241,20 @@ class Search:
                 if self.goal.met(self._judged(trial)):
                     current, again = candidate, True
                     break
+        return current
+
+    def _cheaper_built(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
+        """What was built and passed over on the way may do as well, for less."""
+        cost = self.prices.of(_layers(current)).cost
+        known = {region.name: region for region in self.regions}
+        passed = sorted(
+            (self.prices.of(t.float_layers).cost, t.name, t)
+            for t in self.trials.values()
+            if t.measured and t.metric is None and dict(t.options) == self.options
+        )
+        for price, _, trial in passed:
+            if price < cost and self._promising(trial) and self.goal.met(self._judged(trial)):
+                return tuple(known[name] for name in trial.regions)
         return current
 
     def _smaller(self, current: tuple[Region, ...]) -> list[tuple[Region, ...]]:

@@ -70,7 +70,8 @@ class Subject:
             ConvkitError: the quantizer or the runtime failed.
         """
         stage.progress("quantizing", None)
-        found = self._made(recipe, options, stage)
+        whole = QuantRecipe(recipe.name, (*self.asked, *recipe.rules))
+        found = self._executor.build(self.approach, whole, options, stage)
         stage.progress("running", None)
         right = outputs_of(self.session, found.artifact, self.samples, stage)
         reference, left = self._reference
@@ -101,29 +102,26 @@ class Subject:
         )
 
     @cached_property
-    def full(self) -> Found:
-        """The target with everything in integers, but for what was asked for.
-
-        Raises:
-            ConvkitError: the quantizer failed.
-        """
+    def full(self) -> Built | None:
+        """The target with everything in integers, but for what was asked for; None where it cannot
+        be made or run."""
         with self.session.stage("everything in integers") as stage:
-            return self._made(FULL, {}, stage)
+            try:
+                built = self.build(FULL, {}, stage)
+            except ConvkitError as error:  # with less in integers it may work: the search will see
+                stage.outcome, stage.detail = "failed", error.message
+                return None
+            stage.detail = f"{built.sqnr_db:.1f} dB"
+            return built
 
     @cached_property
     def integer(self) -> Collection[str]:
         """Names of layers that compute in integers when nothing more is kept in float; all of them
         where that cannot be told."""
         spared = {name for rule in self.asked for name in rule.layers}
-        try:
-            found = integer_layers(self.layers, self.full)
-        except ConvkitError:  # with less in integers it may work: the search will see
-            found = frozenset(layer.name for layer in self.layers)
-        return found - spared
-
-    def _made(self, recipe: QuantRecipe, options: Mapping[str, OptionValue], stage: Stage) -> Found:
-        whole = QuantRecipe(recipe.name, (*self.asked, *recipe.rules))
-        return self._executor.build(self.approach, whole, options, stage)
+        if self.full is None:
+            return frozenset(layer.name for layer in self.layers) - spared
+        return integer_layers(self.layers, self.full.found) - spared
 
     def _judge(self) -> tuple[Found, Path]:
         """The original and its outputs; where nothing runs it, its twin's."""

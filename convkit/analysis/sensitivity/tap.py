@@ -15,6 +15,8 @@ from convkit.overlaps import agreement
 from convkit.quant import LayerInfo
 
 NAME = "tap"
+MOST = 1e6
+"""A relative error power beyond it says no more."""
 
 
 def injected(
@@ -44,14 +46,27 @@ def injected(
     return found
 
 
-def as_effects(errors: Mapping[str, float]) -> dict[str, Any]:
-    """Independent errors as columns of effects: each has a row of its own, so that none cancels."""
+def beside(
+    columns: Mapping[str, Any], errors: Mapping[str, float], rows: int = 0
+) -> dict[str, Any]:
+    """Columns of effects, and independent errors beside them: each has a row of its own, so that
+    none cancels anything.
+
+    Args:
+        columns: float64 arrays of one length; they keep their mean squares and products.
+        errors: mean squares of the further columns.
+        rows: so many rows more at least, which stay empty.
+    """
     import numpy as np
 
-    count = len(errors)
-    columns: dict[str, Any] = {}
+    known = len(next(iter(columns.values()))) if columns else 0
+    count = known + max(rows, len(errors))
+    scale = (count / known) ** 0.5 if known else 1.0
+    found: dict[str, Any] = {}
+    for name, column in columns.items():
+        found[name] = np.concatenate([scale * column, np.zeros(count - known)])
     for row, (name, error) in enumerate(errors.items()):
-        column = np.zeros(count)
-        column[row] = (min(error, 1e6) * count) ** 0.5
-        columns[name] = column
-    return columns
+        alone = np.zeros(count)
+        alone[known + row] = (min(error, MOST) * count) ** 0.5
+        found[name] = alone
+    return found

@@ -25,11 +25,13 @@ FLOAT = Marker(SHAPES["square"], "var(--other-precision)")
 class _Axis:
     """Attributes:
     limit: as it is drawn.
+    rooted: the scale is one of square roots.
     """
 
     title: str
     column: str
     limit: float | None = None
+    rooted: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def choices_chart(s: Sensitivity, line: Sequence[Trial]) -> Chart | None:
         "Left is cheaper, up is more accurate. "
         + ("The dashed line joins what no other choice beats in both. " if front else "")
         + ("Thin lines are the limits that were asked for. " if _limited(across, up) else "")
-        + (f"{words.count(left, 'choice')} without both figures not drawn." if left else "")
+        + (f"{words.count(left, 'choice')} without both figures left out." if left else "")
     ).strip()
     spec = charts.choices(
         [_row(p, across, up) for p in points],
@@ -70,6 +72,7 @@ def choices_chart(s: Sensitivity, line: Sequence[Trial]) -> Chart | None:
         (across.title, up.title),
         (across.limit, up.limit),
         summary,
+        rooted=up.rooted,
     )
     return Chart(
         CHART,
@@ -110,7 +113,8 @@ def _across(s: Sensitivity) -> _Axis:
 def _up(s: Sensitivity) -> _Axis:
     if choices.scored(s):
         limit = None if s.max_drop is None else -s.max_drop
-        return _Axis(f"{s.metric}, change against float", f"change of {s.metric}", limit)
+        title = f"change of {s.metric} (square root scale)"
+        return _Axis(title, f"change of {s.metric}", limit, rooted=True)
     return _Axis("SQNR at the outputs, dB", "SQNR in dB")
 
 
@@ -153,9 +157,14 @@ def _row(p: _Point, across: _Axis, up: _Axis) -> dict[str, Any]:
             "choice": p.name,
             "figures": p.kind or "the original",
             across.column: words.figure(p.x),
-            up.column: words.change(p.y) if up.column.startswith("change") else words.fixed(p.y, 1),
+            # A name of a tip ends in an expression of Vega's: it must not come from outside.
+            "change of the metric" if up.rooted else up.column: _accuracy(p, up),
         },
     }
+
+
+def _accuracy(p: _Point, up: _Axis) -> str:
+    return words.change(p.y) if up.rooted else words.fixed(p.y, 1)
 
 
 def _table(points: Sequence[_Point], across: _Axis, up: _Axis) -> Table:
@@ -170,7 +179,7 @@ def _table(points: Sequence[_Point], across: _Axis, up: _Axis) -> Table:
             Cell(p.name, marker=p.marker),
             Cell(p.kind or words.NONE),
             Cell(words.figure(p.x)),
-            Cell(words.change(p.y) if up.column.startswith("change") else words.fixed(p.y, 1)),
+            Cell(_accuracy(p, up)),
         )
         for p in points
     )

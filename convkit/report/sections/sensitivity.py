@@ -170,34 +170,22 @@ def _figures(s: Sensitivity, trial: Trial) -> Table:
     if trial.time_low is not None and trial.time_high is not None:
         span = words.span(trial.time_low, trial.time_high)
     part = trial.size_bytes / s.float_size if trial.size_bytes and s.float_size else None
-    limit_drop = f"{words.MINUS}{words.figure(s.max_drop)}" if s.max_drop is not None else ""
+    share = f"{words.figure(part)} of the float file's" if part is not None else ""
+    drop = f"{words.MINUS}{s.max_drop:g}" if s.max_drop is not None else ""
+    slow = words.times(s.max_time) if s.max_time is not None else ""
+    large = words.size(s.max_size) if s.max_size is not None else ""
+    guess, found = trial.predicted_time, trial.time
     lines = [
         ("SQNR", words.decibels(trial.predicted_db), words.decibels(trial.sqnr_db), "", ""),
         (s.metric or "metric", words.NONE, words.score(trial.metric), "", ""),
-        ("change of it", words.NONE, choices.difference(trial), "", limit_drop),
-        (
-            "time over float",
-            words.times(trial.predicted_time),
-            words.times(trial.time),
-            span,
-            words.times(s.max_time) if s.max_time is not None else "",
-        ),
-        (
-            "size",
-            words.NONE,
-            words.size(trial.size_bytes),
-            f"{words.figure(part)} of the float file's" if part is not None else "",
-            words.size(s.max_size) if s.max_size is not None else "",
-        ),
+        ("change against float", words.NONE, choices.difference(trial), "", drop),
+        ("time over float", words.times(guess), words.times(found), span, slow),
+        ("size", words.NONE, words.size(trial.size_bytes), share, large),
     ]
-    bounded = any(limit for *_, limit in lines)
-    columns = [Column(""), Column("predicted", numeric=True), Column("measured", numeric=True)]
-    if bounded:
-        columns.append(Column("limit", numeric=True))
     rows = [
-        (Cell(name), Cell(guess), Cell(found, detail), *([Cell(limit or words.NONE)] * bounded))
-        for name, guess, found, detail, limit in lines
-        if {guess, found} != {words.NONE}
+        (Cell(name), Cell(predicted), Cell(measured, _detail(detail, limit)))
+        for name, predicted, measured, detail, limit in lines
+        if {predicted, measured} != {words.NONE}
     ]
     count = len(choices.kept(s, trial))
     structure = (
@@ -206,11 +194,16 @@ def _figures(s: Sensitivity, trial: Trial) -> Table:
         ("islands of float", str(trial.islands)),
     )
     rows += [
-        (Cell(name), Cell(words.NONE), Cell(value), *([Cell(words.NONE)] * bounded))
+        (Cell(name), Cell(words.NONE), Cell(value))
         for name, value in structure
         if value != words.NONE
     ]
-    return Table(f"What is known of: {trial.name}", tuple(columns), tuple(rows), quiet=True)
+    columns = (Column(""), Column("predicted", numeric=True), Column("measured", numeric=True))
+    return Table(f"What is known of: {trial.name}", columns, tuple(rows), quiet=True)
+
+
+def _detail(detail: str, limit: str) -> str:
+    return ", ".join(filter(None, (detail, limit and f"limit {limit}")))
 
 
 def _regions(s: Sensitivity, trial: Trial) -> Block:
