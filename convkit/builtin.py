@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convkit.plugin import hookimpl
 
 if TYPE_CHECKING:
-    from convkit.plugin import CalibrationSource, Metric
+    from convkit.plugin import CalibrationSource, ExclusionRule, Metric
 
 
 @hookimpl
@@ -24,3 +24,11 @@ def convkit_metrics() -> tuple[Metric, ...]:
     from convkit.fidelity import Fidelity, Top1Agreement
 
     return (Fidelity(), Top1Agreement())
+
+
+@hookimpl
+def convkit_exclusion_rules() -> tuple[ExclusionRule, ...]:
+    """What any network may have."""
+    from convkit.priors import RULES
+
+    return RULES

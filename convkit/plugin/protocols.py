@@ -18,7 +18,7 @@ from convkit.environment import IsolatedEnvironment
 from convkit.inspection import Inspection
 from convkit.lint import Preparation
 from convkit.plans import OptionValue
-from convkit.quant import QuantRecipe
+from convkit.quant import LayerInfo, QuantRecipe
 
 if TYPE_CHECKING:  # many dataclasses, which planning does not need
     from convkit.delegates import ExecutionProfile, Operation
@@ -305,14 +305,15 @@ class RankSettings:
         activation_bits, weight_bits: of the integers.
         symmetric: ranges of activations have zero in the middle.
         per_channel: one scale per output channel of a weight.
-        probes: random directions per sample in which the outputs are looked at.
+        probes: random directions per sample in which the outputs are looked at. Two keep a ranking
+            within eight float passes; more samples tell more than more probes of the same.
     """
 
     activation_bits: int = 8
     weight_bits: int = 8
     symmetric: bool = False
     per_channel: bool = True
-    probes: int = 4
+    probes: int = 2
     seed: int = 0
     threads: int = 0
 
@@ -374,6 +375,27 @@ class Ranker(Implementation, Protocol):
         Raises:
             ConversionError: the model has no gradient, or cannot be run.
         """
+
+
+@runtime_checkable
+class ExclusionRule(Implementation, Protocol):
+    """A prior of the analyzer: layers of one structure that are known to suffer from integers. It
+    says where to look first; measurement decides. Runs in the user's process: standard library
+    only."""
+
+    @property
+    def reason(self) -> str:
+        """Why they suffer, for the report."""
+
+    def find(self, layers: Sequence[LayerInfo], kind: Callable[[str], str]) -> Sequence[str]:
+        """Names of the layers of this structure; none where there is no such.
+
+        Args:
+            layers: of a float model of any format, in execution order.
+            kind: from a format's own operator name to a common word: `conv`, `matmul`, `softmax`,
+                `concat`, `sigmoid`, `mul`, `gather`, ...
+        """
+        ...
 
 
 @runtime_checkable

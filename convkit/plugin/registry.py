@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
+        ExclusionRule,
         Inspector,
         Metric,
         Ranker,
@@ -92,6 +93,11 @@ class Registry:
     def metrics(self) -> Mapping[str, Metric]:
         """Metrics by name."""
         return self._collect("metrics", _shaped("Metric", "name"))
+
+    @cached_property
+    def exclusion_rules(self) -> Mapping[str, ExclusionRule]:
+        """Priors of the analyzer by name."""
+        return self._collect("exclusion_rules", _shaped("ExclusionRule", "name", "reason"))
 
     @cached_property
     def rankers(self) -> Mapping[str, Ranker]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
+        ExclusionRule,
         Inspector,
         Metric,
         Ranker,
@@ -62,6 +63,11 @@ def convkit_calibration_sources() -> Iterable[CalibrationSource]:  # type: ignor
 @hookspec
 def convkit_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     """Task metrics, such as COCO mAP."""
+
+
+@hookspec
+def convkit_exclusion_rules() -> Iterable[ExclusionRule]:  # type: ignore[empty-body]
+    """Structures that the analyzer looks at first."""
 
 
 @hookspec

@@ -115,7 +115,7 @@ def analyze_subject(
     noise = _noise(subject, found, samples)
     search = Search(
         subject,
-        propose(layers, integer),
+        propose(layers, integer, session.registry.exclusion_rules.values()),
         Prices(layers, integer),
         noise,
         Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr),

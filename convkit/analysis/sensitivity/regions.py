@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from convkit.engine.recipes import heavy, output_island
 from convkit.nodes import operator_kind
+from convkit.plugin.protocols import ExclusionRule
 from convkit.quant import LayerInfo
 from convkit.sensitivity import Region, RegionKind
 
@@ -20,19 +21,6 @@ ALL_STRETCHES = 48
 """Up to so many segments every stretch is proposed; of more, those of the lengths below."""
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 LIGHT = "all but the heavy operators"
-_NORMS = frozenset(
-    {
-        "batchnorm",
-        "layernorm",
-        "layernormalization",
-        "rmsnorm",
-        "instancenorm",
-        "groupnorm",
-        "simplifiedlayernormalization",
-        "mvn",
-        "lpnormalization",
-    }
-)
 _ACTIVATIONS = frozenset(
     {
         "sigmoid",
@@ -61,21 +49,26 @@ _ACTIVATIONS = frozenset(
 )
 
 
-def propose(layers: Sequence[LayerInfo], integer: Collection[str]) -> tuple[Region, ...]:
+def propose(
+    layers: Sequence[LayerInfo],
+    integer: Collection[str],
+    rules: Iterable[ExclusionRule] = (),
+) -> tuple[Region, ...]:
     """All regions, each set of layers once; the first that proposes it names it.
 
     Args:
         layers: of the float model, in execution order.
         integer: names of those that compute in integers when nothing is kept in float; a region
             without any changes nothing.
+        rules: priors.
     """
     macs = sum(layer.macs for layer in layers) or 1
     order = {layer.name: place for place, layer in enumerate(layers)}
     by_name = {layer.name: layer for layer in layers}
     found: dict[frozenset[str], Region] = {}
     names: set[str] = set()
-    for name, kind, members, reason in _all(layers):
-        key = frozenset(members)
+    for name, kind, members, reason in _all(layers, rules):
+        key = frozenset(members) & by_name.keys()
         share = sum(by_name[m].macs for m in key) / macs
         if key in found or share > MOST_FLOAT or not any(m in integer for m in key):
             continue
@@ -103,42 +96,28 @@ def segments(layers: Sequence[LayerInfo]) -> tuple[tuple[str, ...], ...]:
 _Proposal = tuple[str, RegionKind, Iterable[str], str]
 
 
-def _all(layers: Sequence[LayerInfo]) -> Iterator[_Proposal]:
+def _all(layers: Sequence[LayerInfo], rules: Iterable[ExclusionRule]) -> Iterator[_Proposal]:
     island = output_island(layers)
     if island:
         yield "output", "output", island, "everything behind the last heavy operator"
-    yield from _kinds(layers)
+    yield from _kinds(layers, rules)
     yield from _modules(layers)
     yield from _singles(layers)
     yield from _stretches(layers)
 
 
-def _kinds(layers: Sequence[LayerInfo]) -> Iterator[_Proposal]:
-    """What is known to suffer: priors. They say where to look; measurement decides."""
-
-    def of(kinds: Collection[str]) -> list[str]:
-        return [x.name for x in layers if operator_kind(x.op_type) in kinds]
-
-    def light(*kinds: str) -> list[str]:
-        return [x.name for x in layers if operator_kind(x.op_type) in kinds]
-
-    weighted = [layer for layer in layers if layer.macs]
-    tables = [x.name for x in layers if operator_kind(x.op_type) == "gather" and x.parameter_count]
-    for name, members, reason in (
-        ("normalizations", of(_NORMS), "squares and means need more than 8 bits"),
-        ("softmax", light("softmax", "logsoftmax"), "attention's weights span many magnitudes"),
-        ("embeddings", tables, "tables of rows of very different size"),
-        ("concatenations", light("concat"), "parts of different magnitude share one scale"),
-        (
-            LIGHT,
-            [x.name for x in layers if x.name not in heavy(layers)],
-            "only the operators that hold the multiply-accumulates are worth integers here",
-        ),
-        ("first layer", [x.name for x in weighted[:1]], "all that follows inherits its error"),
-        ("last layer", [x.name for x in weighted[-1:]], "its error reaches the output undamped"),
-    ):
-        if members:
-            yield name, "kind", members, reason
+def _kinds(layers: Sequence[LayerInfo], rules: Iterable[ExclusionRule]) -> Iterator[_Proposal]:
+    """What the plugins know to suffer."""
+    work = heavy(layers)
+    light = [layer.name for layer in layers if layer.name not in work]
+    yield (
+        LIGHT,
+        "kind",
+        light,
+        "only the operators that hold the multiply-accumulates are worth integers here",
+    )
+    for rule in rules:
+        yield rule.name, "kind", rule.find(layers, operator_kind), rule.reason
 
 
 def _modules(layers: Sequence[LayerInfo]) -> Iterator[_Proposal]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convkit.plugin import hookimpl
 
 if TYPE_CHECKING:
-    from convkit.plugin import CalibrationSource, Metric
+    from convkit.plugin import CalibrationSource, ExclusionRule, Metric
 
 
 @hookimpl
@@ -27,3 +27,11 @@ def convkit_metrics() -> tuple[Metric, ...]:
     from convkit_vision.top1 import Top1
 
     return (CocoMap(), FidelityMap(), MaskIou(), Top1())
+
+
+@hookimpl
+def convkit_exclusion_rules() -> tuple[ExclusionRule, ...]:
+    """What detectors have."""
+    from convkit_vision.priors import DetectionHead
+
+    return (DetectionHead(),)
