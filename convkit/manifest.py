@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convkit.artifact import TensorSpec
+from convkit.lint import CalibrationWarning
 from convkit.plans import OptionValue
 from convkit.plugin.protocols import MetricResult
 from convkit.quant import QuantRecipe
@@ -75,7 +76,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """Where the integers' ranges come from."""
+    """Where the integers' ranges come from.
+
+    Attributes:
+        warnings: what the lint found.
+    """
 
     source: str
     transform: str
@@ -83,6 +88,7 @@ class CalibrationRecord:
     digest: str
     seed: int
     synthetic: bool
+    warnings: tuple[CalibrationWarning, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,21 @@ class Evaluator:
         return self._samples.count
 
     @property
+    def samples(self) -> Samples:
+        """The samples as the reference takes them."""
+        return self._samples
+
+    @property
+    def data(self) -> Path:
+        """The data set."""
+        return self._data
+
+    @property
+    def metric(self) -> str:
+        """The metric's name, or `module:function`."""
+        return self._name
+
+    @property
     def relative(self) -> bool:
         """Whether the metric holds the models against the reference instead of labels."""
         if self._user:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -22,8 +22,11 @@ AUTO = "auto"
 REGULAR = "re:"
 """Begins a regular expression; other patterns are globs, as of file names."""
 
-_WILD = "*?["
+WILD = "*?["
+"""What makes a glob of a pattern."""
+
 _LIKENESS = 0.4
+_NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 def rules(
@@ -75,10 +78,17 @@ def steered(
 
 
 def _by_pattern(layers: Sequence[LayerInfo], pattern: str) -> QuantRule:
-    matches = _matcher(pattern)
-    names = tuple(layer.name for layer in layers if any(map(matches, _addresses(layer))))
+    matches = matcher(pattern)
+    names = tuple(layer.name for layer in layers if any(map(matches, addresses(layer))))
     if not names:
-        known = dict.fromkeys(a for layer in layers for a in reversed(_addresses(layer)))
+        known = dict.fromkeys(a for layer in layers for a in reversed(addresses(layer)))
+        parts = _joined(pattern, known)
+        if parts:
+            raise UsageError(
+                f"--exclude {pattern!r} matches no layer",
+                hint=f"This is {_NUMBERS.get(len(parts), len(parts))} names run together (a comma"
+                f" is missing): {', '.join(map(repr, parts))}.",
+            )
         plain = pattern.removeprefix(REGULAR).translate({ord(c): None for c in "*?[]^$\\"})
         near = did_you_mean(plain, known, likeness=_LIKENESS)
         raise UsageError(
@@ -86,6 +96,23 @@ def _by_pattern(layers: Sequence[LayerInfo], pattern: str) -> QuantRule:
             hint=f"{near} `convkit inspect --json` lists the layers.".lstrip(),
         )
     return QuantRule(names, f"asked for by --exclude {pattern}")
+
+
+def _joined(pattern: str, known: Collection[str]) -> tuple[str, ...]:
+    """The fewest known names that make up the pattern, put one after the other; empty where they
+    do not."""
+    names = set(filter(None, known))
+    lengths = sorted(set(map(len, names)))
+    made: list[tuple[str, ...] | None] = [(), *[None] * len(pattern)]
+    for end in range(1, len(pattern) + 1):
+        ways = [
+            (*before, pattern[end - length : end])
+            for length in lengths
+            if length <= end and pattern[end - length : end] in names
+            if (before := made[end - length]) is not None
+        ]
+        made[end] = min(ways, key=len, default=None)
+    return made[-1] or ()
 
 
 def _by_type(layers: Sequence[LayerInfo], name: str) -> QuantRule:
@@ -100,19 +127,24 @@ def _by_type(layers: Sequence[LayerInfo], name: str) -> QuantRule:
     return QuantRule(names, f"asked for by --exclude-op {name}")
 
 
-def _addresses(layer: LayerInfo) -> tuple[str, ...]:
+def addresses(layer: LayerInfo) -> tuple[str, ...]:
     """What a layer can be called by."""
     leaf = layer.name.rpartition("/")[2]
     return (layer.name, layer.scope, f"{layer.scope}.{leaf}") if layer.scope else (layer.name,)
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a pattern of `--exclude` matches an address.
+
+    Raises:
+        UsageError: it is no regular expression.
+    """
     if pattern.startswith(REGULAR):
         try:
             expression = re.compile(pattern.removeprefix(REGULAR))
         except re.error as exc:
             raise UsageError(f"--exclude {pattern!r} is no regular expression: {exc}") from exc
         return lambda text: expression.search(text) is not None
-    if any(sign in pattern for sign in _WILD):
+    if any(sign in pattern for sign in WILD):
         return lambda text: fnmatchcase(text, pattern)
     return lambda text: text == pattern or text.startswith(pattern + ".")

@@ -9,6 +9,7 @@ from convkit import __version__
 from convkit.calibration import CalibrationData
 from convkit.engine.executor import Outcome, WalkedHop
 from convkit.engine.session import Found, Session
+from convkit.lint import CalibrationWarning
 from convkit.manifest import CalibrationRecord, HopRecord, Manifest
 from convkit.plugin.protocols import MetricResult
 
@@ -19,8 +20,9 @@ def record(
     source_name: str,
     outcome: Outcome,
     metrics: Mapping[str, MetricResult] | None = None,
+    warnings: tuple[CalibrationWarning, ...] = (),
 ) -> Manifest:
-    """Describe an outcome; see `Manifest`."""
+    """Describe an outcome; see `Manifest`. `warnings` are those of the calibration lint."""
     final = outcome.final
     macs = final.inspection.macs
     used = [session.registry.converters[h.step.converter] for h in outcome.hops]
@@ -46,7 +48,7 @@ def record(
         threads=session.settings.threads,
         integer_macs=final.inspection.integer_macs / macs if macs else None,
         float_islands=len(final.inspection.float_islands),
-        calibration=_calibration(data),
+        calibration=_calibration(data, warnings),
         failed=outcome.failed,
         metrics=dict(metrics or {}),
         notes=_notes(session, data),
@@ -86,11 +88,19 @@ def _hop(session: Session, hop: WalkedHop) -> HopRecord:
     )
 
 
-def _calibration(data: CalibrationData | None) -> CalibrationRecord | None:
+def _calibration(
+    data: CalibrationData | None, warnings: tuple[CalibrationWarning, ...]
+) -> CalibrationRecord | None:
     if data is None:
         return None
     return CalibrationRecord(
-        data.source, data.transform, data.count, data.digest, data.seed, data.synthetic
+        source=data.source,
+        transform=data.transform,
+        count=data.count,
+        digest=data.digest,
+        seed=data.seed,
+        synthetic=data.synthetic,
+        warnings=warnings,
     )
 
 

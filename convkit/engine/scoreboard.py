@@ -19,8 +19,7 @@ def scoreboard(
     session: Session,
     source: Found,
     outcomes: Mapping[State, Outcome],
-    data: Path,
-    metric: str,
+    evaluator: Evaluator,
     picture: Path,
 ) -> Scoreboard:
     """Score everything alike and draw the models side by side.
@@ -28,8 +27,7 @@ def scoreboard(
     Where a recipe kept layers in float, the same hop with everything in integers is scored too:
     it shows what those layers are worth.
     """
-    with session.stage(f"scoring {metric} on {data.name}") as stage:
-        evaluator = Evaluator(session, metric, data, source)
+    with session.stage(f"scoring {evaluator.metric} on {evaluator.data.name}") as stage:
         models: dict[str, Found] = {f"{source.state} (original)": source}
         for state, outcome in outcomes.items():
             float_artifact = _last_float(outcome)
@@ -48,7 +46,7 @@ def scoreboard(
         stage.progress("drawing", None)
         drawn = evaluator.picture(scored, picture)
     return Scoreboard(
-        metric=metric,
+        metric=evaluator.metric,
         rows={title: s.result for title, s in scored.items()},
         sizes={title: models[title].artifact.size_bytes for title in scored},
         picture=picture if drawn else None,

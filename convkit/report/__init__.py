@@ -5,6 +5,13 @@ optional extra that brings them is missing.
 """
 
 from convkit.report.page import ORDER, check_place, write_report, write_sensitivity_report
-from convkit.report.sources import read_comparison
+from convkit.report.sources import read_analysis, read_comparison
 
-__all__ = ["ORDER", "check_place", "read_comparison", "write_report", "write_sensitivity_report"]
+__all__ = [
+    "ORDER",
+    "check_place",
+    "read_analysis",
+    "read_comparison",
+    "write_report",
+    "write_sensitivity_report",
+]

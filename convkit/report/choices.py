@@ -52,6 +52,11 @@ def kept(s: Sensitivity, trial: Trial) -> tuple[str, ...]:
     return s.recipe_of(trial).float_layers or trial.float_layers
 
 
+def chosen(s: Sensitivity) -> Trial | None:
+    """The chosen trial; None where the document names none that it has."""
+    return next((t for t in s.trials if t.name == s.chosen), None)
+
+
 def baseline(s: Sensitivity) -> Trial | None:
     """The trial that keeps nothing in float but what the user asked for, with plain options."""
     plain = [t for t in s.trials if not t.regions and not t.float_layers and not t.error]
@@ -62,20 +67,24 @@ def ordered(s: Sensitivity) -> list[Trial]:
     """What a slider goes through, from the most integers to the most accuracy.
 
     Those that were measured go by their accuracy, then by price. One that was only predicted has
-    no accuracy to compare with: it stands before the first one that costs more.
+    no accuracy to compare with: it stands behind the last one that costs no more.
     """
     usable = [t for t in s.trials if not t.error]
     tested = [t for t in usable if t.measured]
-    unknown = [t for t in tested if accuracy(s, t) is None]
-    known = [t for t in tested if accuracy(s, t) is not None]
-    line = sorted(known, key=lambda t: (accuracy(s, t) or 0.0, price(s, t)))
-    room = max(0, MOST - len(tested))
+    worth = {t.name: accuracy(s, t) for t in tested}
+    line = sorted(
+        (t for t in tested if worth[t.name] is not None),
+        key=lambda t: (worth[t.name] or 0.0, price(s, t)),
+    )
+    costs = [price(s, t) for t in line]
     guesses = [t for t in usable if not t.measured]
-    best = sorted(guesses, key=lambda t: -(t.predicted_db if t.predicted_db is not None else -1e9))
-    for trial in sorted([*unknown, *best[:room]], key=lambda t: price(s, t)):
-        cost = price(s, trial)
-        place = next((n for n, t in enumerate(line) if price(s, t) > cost), len(line))
+    best = sorted(guesses, key=lambda t: -math.inf if t.predicted_db is None else t.predicted_db)
+    others = [t for t in tested if worth[t.name] is None]
+    others += best[::-1][: max(0, MOST - len(tested))]
+    for cost, trial in sorted(((price(s, t), t) for t in others), key=lambda pair: pair[0]):
+        place = 1 + max((n for n, other in enumerate(costs) if other <= cost), default=-1)
         line.insert(place, trial)
+        costs.insert(place, cost)
     return line
 
 
@@ -167,9 +176,9 @@ def broken_limits(s: Sensitivity, trial: Trial) -> list[str]:
     """The limits that a trial misses, in words; of those that it was measured for."""
     broken = []
     if s.max_drop is not None and trial.drop is not None and not trial.drop <= s.max_drop:
-        broken.append(f"loses more than {words.figure(s.max_drop)}")
+        broken.append(f"loses more than {s.max_drop:g}")
     if s.max_time is not None and trial.time is not None and not trial.time <= s.max_time:
-        broken.append(f"takes more than {words.figure(s.max_time)} of the float model's time")
+        broken.append(f"takes more than {s.max_time:g} of the float model's time")
     if s.max_size is not None and trial.size_bytes is not None and trial.size_bytes > s.max_size:
         broken.append(f"is larger than {words.size(s.max_size)}")
     return broken

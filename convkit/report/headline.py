@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convkit.comparison import Comparison
-from convkit.report import words
+from convkit.report import choices, words
 from convkit.report.entries import Entry, entries, made, metric_name
+from convkit.sensitivity import Sensitivity
 
 KEEPS = 0.01
 """A model keeps the original's metric if it loses at most this share of it."""
@@ -41,6 +42,24 @@ def headline(comparison: Comparison) -> str:
         sentence = f"{len(files)} files made from {source}{lost}. {_best(files, comparison)}"
         lost = ""
     return f"{sentence}{lost}{_integers(files)}"
+
+
+def analysis_headline(s: Sensitivity) -> str:
+    """The finding in one or two sentences: which choice, what it is worth, what is not in
+    integers."""
+    said = s.notes[0] if s.notes else _computed_headline(s)
+    found = choices.chosen(s)
+    share = None if found is None else found.float_macs
+    if share is not None and 1 - share < MOSTLY_INTEGER and "in integers" not in said:
+        said += f" Only {words.percent(1 - share)} of its multiply-accumulates are in integers."
+    return said
+
+
+def _computed_headline(s: Sensitivity) -> str:
+    found = choices.chosen(s)
+    if found is None:
+        return f"Nothing could be found out about {s.target} of {s.model}."
+    return f"{s.target} of {s.model}: {choices.summary(s, found)}."
 
 
 def _source(everything: Sequence[Entry], comparison: Comparison) -> str:

@@ -125,7 +125,8 @@ def render(
 def render_sensitivity(found: Sensitivity) -> str:
     """The page as text; see `write_sensitivity_report`."""
     require_libraries()
-    from convkit.report.sections.sensitivity import analysis_headline, sensitivity
+    from convkit.report.headline import analysis_headline
+    from convkit.report.sections.sensitivity import sensitivity
 
     section = sensitivity(found, alone=True)
     facts = (("made with", f"convkit {found.convkit}"), ("took", words.time(found.cost.seconds)))

@@ -1,4 +1,5 @@
-"""From files on disk to a comparison: manifests of outputs, or a document of `compare --json`."""
+"""From files on disk to what a page is about: manifests of outputs, or a saved document of
+`compare --json` or `analyze --json`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from convkit.codec import decode
 from convkit.comparison import Compared, Comparison
 from convkit.errors import InputError, UsageError
 from convkit.manifest import MANIFEST_SUFFIX, Manifest, manifest_path
+from convkit.sensitivity import Sensitivity
 
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:
@@ -34,6 +36,21 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
             saved: Comparison = _decode(Comparison, document, paths[0])
             return saved
     return _comparison({path: _manifest(path) for path in paths})
+
+
+def read_analysis(paths: Sequence[Path]) -> Sensitivity | None:
+    """What a saved document of `convkit analyze --json` says; None where the files are others.
+
+    Raises:
+        InputError: the document is damaged.
+    """
+    if len(paths) != 1 or paths[0].suffix != ".json" or not paths[0].is_file():
+        return None
+    document = _read(paths[0])
+    if not {"rows", "trials", "regions"} <= document.keys():
+        return None
+    found: Sensitivity = _decode(Sensitivity, document, paths[0])
+    return found
 
 
 def default_place(paths: Sequence[Path]) -> Path:

@@ -79,6 +79,30 @@ def test_what_matches_nothing_is_an_error(
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("/model.2/Add/model.2/conv/Conv", ("/model.2/Add", "/model.2/conv/Conv")),
+        ("model.22.cv2model.2", ("model.22.cv2", "model.2")),
+        ("/model.2/Addnode_cat_3Softmax_17", ("/model.2/Add", "node_cat_3", "Softmax_17")),
+    ],
+)
+def test_names_run_together(pattern: str, parts: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="matches no layer") as caught:
+        rules(LAYERS, (pattern,), ())
+    many = {2: "two", 3: "three"}[len(parts)]
+    assert caught.value.hint == (
+        f"This is {many} names run together (a comma is missing): {', '.join(map(repr, parts))}."
+    )
+
+
+@pytest.mark.parametrize("pattern", ["/model.2/Add/model.3", "x/model.2/Add", "Softmax_17 "])
+def test_what_is_no_row_of_names(pattern: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rules(LAYERS, (pattern,), ())
+    assert "run together" not in caught.value.hint
+
+
 @pytest.fixture
 def detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONVKIT_CACHE", str(tmp_path / "cache"))

@@ -15,8 +15,8 @@ from convkit.codec import encode
 from convkit.comparison import Comparison
 from convkit.errors import ExitCode, InputError, UsageError
 from convkit.manifest import manifest_path
-from convkit.report.sources import default_place, read_comparison
-from tests.report import comparisons
+from convkit.report.sources import default_place, read_analysis, read_comparison
+from tests.report import analyses, comparisons
 
 
 def lay_out(folder: Path, comparison: Comparison, *places: int) -> list[Path]:
@@ -130,6 +130,27 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (path,) = lay_out(tmp_path, comparisons.full(), 10)
     tmp_path.chmod(0o500)
     assert run(["report", str(path)]) == ExitCode.FAILED
+
+
+@pytest.mark.parametrize("name", ["detector", "tiny", "hostile", "unranked"])
+def test_a_saved_analysis(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "analysis.json"
+    path.write_text(json.dumps(analyses.ALL[name]().to_json()), "utf-8")
+    assert read_analysis([path]) == analyses.ALL[name]()
+    assert run(["report", str(path)]) == ExitCode.DONE
+    text = path.with_suffix(".html").read_text("utf-8")
+    assert 'id="analysis" data-document' in text
+
+
+def test_a_damaged_analysis_and_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "analysis.json"
+    path.write_text('{"rows": [], "trials": 3, "regions": []}', "utf-8")
+    with pytest.raises(InputError, match="is damaged"):
+        read_analysis([path])
+    path.write_text(json.dumps(comparisons.full().to_json()), "utf-8")
+    assert read_analysis([path]) is None
+    assert read_analysis([path, path]) is None
+    assert read_analysis([tmp_path / "gone.json"]) is None
 
 
 def test_a_real_conversion(cache: Path, tmp_path: Path) -> None:

@@ -29,18 +29,31 @@ def command(
     """Make one HTML page of what is known about FILEs.
 
     FILE is an output of convkit with its manifest beside it (several, if they were made from one
-    model), or a saved document of `convkit compare --json`. Nothing is measured.
+    model), or a saved document of `convkit compare --json` or `convkit analyze --json`. Nothing is
+    measured.
     """
-    from convkit.report import check_place, read_comparison, write_report
-    from convkit.report.headline import headline
+    from convkit.report import (
+        check_place,
+        read_analysis,
+        read_comparison,
+        write_report,
+        write_sensitivity_report,
+    )
+    from convkit.report.headline import analysis_headline, headline
     from convkit.report.sources import default_place
 
     place = output or default_place(files)
     check_place(place, overwrite)
-    comparison = read_comparison(files)
-    write_report(comparison, place)
+    analysis = read_analysis(files)
+    if analysis is not None:
+        write_sensitivity_report(analysis, place)
+        said = analysis_headline(analysis)
+    else:
+        comparison = read_comparison(files)
+        write_report(comparison, place)
+        said = headline(comparison)
+    said = said.replace("\N{NO-BREAK SPACE}", " ")
     size = place.stat().st_size
-    said = headline(comparison).replace("\N{NO-BREAK SPACE}", " ")
     terminal.say(said)
     terminal.say(f"wrote {place}  ({human_bytes(size)})")
     terminal.document({"report": str(place), "size_bytes": size, "headline": said})

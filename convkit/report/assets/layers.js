@@ -48,7 +48,7 @@ const mapOf = (root) => {
     const go = {
       ArrowDown: () => seen[at + 1]?.focus(),
       ArrowUp: () => seen[at - 1]?.focus(),
-      ArrowRight: () => (open.open ? open.querySelector("ul summary")?.focus() : (open.open = true)),
+      ArrowRight: () => (open.open ? open.querySelector(":scope > ul summary")?.focus() : (open.open = true)),
       ArrowLeft: () =>
         open.open ? (open.open = false) : open.parentElement.closest("details")?.querySelector("summary").focus(),
     }[event.key];

@@ -23,7 +23,7 @@ from convkit.report.blocks import (
     Table,
     Text,
 )
-from convkit.report.headline import MOSTLY_INTEGER
+from convkit.report.headline import analysis_headline
 from convkit.report.modules import error_shares, heat_map, share_words
 from convkit.report.sections.layer_choices import CHART, choices_chart, mark_of
 from convkit.sensitivity import Sensitivity, Trial, decibels
@@ -54,33 +54,11 @@ def sensitivity(s: Sensitivity, alone: bool = False) -> Section:
     return Section("sensitivity", "Layer by layer", blocks)
 
 
-def analysis_headline(s: Sensitivity) -> str:
-    """The finding in one or two sentences: which choice, what it is worth, what is not in
-    integers."""
-    said = s.notes[0] if s.notes else _computed_headline(s)
-    chosen = _chosen(s)
-    share = None if chosen is None else chosen.float_macs
-    if share is not None and 1 - share < MOSTLY_INTEGER and "in integers" not in said:
-        said += f" Only {words.percent(1 - share)} of its multiply-accumulates are in integers."
-    return said
-
-
-def _computed_headline(s: Sensitivity) -> str:
-    chosen = _chosen(s)
-    if chosen is None:
-        return f"Nothing could be found out about {s.target} of {s.model}."
-    return f"{s.target} of {s.model}: {choices.summary(s, chosen)}."
-
-
-def _chosen(s: Sensitivity) -> Trial | None:
-    return next((t for t in s.trials if t.name == s.chosen), None)
-
-
 def _notes(s: Sensitivity) -> list[Block]:
     blocks: list[Block] = []
     limits = s.max_drop is not None or s.max_time is not None or s.max_size is not None
     if limits and not s.reached:
-        chosen = _chosen(s)
+        chosen = choices.chosen(s)
         missed = tuple(choices.broken_limits(s, chosen)) if chosen is not None else ()
         blocks.append(Note("No choice that was tried keeps all limits", "bad", missed))
     if s.warnings:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
+from convkit_vision.dataset import PreparesAsDeclared
 
 if TYPE_CHECKING:
     from convkit_vision.coco_data import CocoData
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PICTURE_ROWS = 4
 
 
-class CocoMap:
+class CocoMap(PreparesAsDeclared):
     """mAP@0.5:0.95 over a folder with images, COCO or YOLO annotations, and `dataset.toml`."""
 
     name = "coco-map"

@@ -10,7 +10,7 @@ from convkit.errors import InputError
 from convkit_vision import settings
 
 if TYPE_CHECKING:
-    from convkit.plugin import Artifact
+    from convkit.plugin import Artifact, Preparation
     from convkit_vision.transform import Transform
 
 SETTINGS = "dataset.toml"
@@ -36,6 +36,27 @@ ignore = 255  # mask value that does not count
 """,
 }
 """What a metric's table may look like, by its name; the defaults written out."""
+
+
+class PreparesAsDeclared:
+    """A metric whose images are prepared as the `[transform]` of `dataset.toml` says."""
+
+    def preparation(self, data: Path) -> Preparation | None:
+        """The declared transform, for the calibration lint; None for arrays.
+
+        Raises:
+            InputError: `dataset.toml` is wrong.
+        """
+        from convkit_vision.transform import parse_transform
+
+        document = read_document(data)
+        if "transform" not in document:
+            return None
+
+        def parse() -> Transform:
+            return parse_transform(settings.table(document, "transform"), {})
+
+        return settings.attempt(parse, str(data / SETTINGS), InputError).preparation()
 
 
 def read_settings(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
+from convkit_vision.dataset import PreparesAsDeclared
 
 if TYPE_CHECKING:
     from convkit_vision.coco_data import CocoData
@@ -17,7 +18,7 @@ TRUTH = 0.25
 """A detection of the reference counts as an object from this score on."""
 
 
-class FidelityMap:
+class FidelityMap(PreparesAsDeclared):
     """mAP@0.5:0.95 against what the reference detects with a score of at least 0.25.
 
     No labels are needed: a folder of images with `dataset.toml` ([transform] and [detection], the

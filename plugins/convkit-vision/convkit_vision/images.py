@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import CalibrationError
-from convkit.plugin import Artifact, TensorSpec
+from convkit.plugin import Artifact, Preparation, TensorSpec
 from convkit_vision import pixels, settings
 from convkit_vision.dataset import EXAMPLES
 from convkit_vision.dataset import SETTINGS as LABELLED
@@ -55,6 +55,12 @@ class ImageSource:
     def describe(self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]) -> str:
         """The transform in words, for `CalibrationData.transform`."""
         return self.transform(path, artifact, overrides).describe()
+
+    def preparation(
+        self, path: Path, artifact: Artifact, overrides: Mapping[str, Any]
+    ) -> Preparation | None:
+        """The declared transform, for the calibration lint."""
+        return self.transform(path, artifact, overrides).preparation()
 
     def read(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
+from convkit_vision.dataset import PreparesAsDeclared
 
 if TYPE_CHECKING:
     from convkit_vision.segmentation import SegmentationSettings
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # The modules that do the work are imported inside methods: this one is loaded at every start.
 
 
-class MaskIou:
+class MaskIou(PreparesAsDeclared):
     """Mean IoU over the classes that occur, from images and PNG masks, or from arrays.
 
     A folder with `dataset.toml` ([transform], [segmentation]), `images/` and `masks/` (a `.png` of

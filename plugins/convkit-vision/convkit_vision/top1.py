@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Artifact, MetricResult
 from convkit_vision import pixels, settings
-from convkit_vision.dataset import SETTINGS, read_settings
+from convkit_vision.dataset import SETTINGS, PreparesAsDeclared, read_settings
 from convkit_vision.label_arrays import holds_arrays, labels_of
 from convkit_vision.labelled import image_samples
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LABELS = "labels.csv"
 
 
-class Top1:
+class Top1(PreparesAsDeclared):
     """Top-1 accuracy over a folder with `dataset.toml` and labelled images, or over arrays.
 
     The labels are either the names of the folders that hold the images, or come from `labels.csv`

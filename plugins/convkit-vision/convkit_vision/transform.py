@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from convkit.plugin import Artifact, TensorSpec
+from convkit.plugin import Artifact, Preparation, TensorSpec
 from convkit_vision import settings
 from convkit_vision.settings import SettingError
 
@@ -91,6 +91,17 @@ class Transform:
         if any(s != 1.0 for s in self.std):
             words.append("std " + "/".join(f"{s:g}" for s in self.std))
         return ", ".join([*words, self.layout])
+
+    def preparation(self) -> Preparation:
+        """The transform as the calibration lint compares it."""
+        return Preparation(
+            resize=self.mode if isinstance(self.resize, tuple) or self.crop else "",
+            channels=self.channels,
+            layout=self.layout,
+            range=self.range,
+            mean=self.mean,
+            std=self.std,
+        )
 
 
 KEYS = tuple(field.name for field in fields(Transform))
