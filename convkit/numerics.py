@@ -52,11 +52,16 @@ class Slice:
             return "all"
         return "[" + ":, " * self.axis + f"{self.start}:{self.stop}]"
 
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """What picks the part of an array."""
+        if self.axis < 0:
+            return ()
+        return (slice(None),) * self.axis + (slice(self.start, self.stop),)
+
     def of(self, array: Any) -> Any:
         """The part of an array."""
-        if self.axis < 0:
-            return array
-        return array[(slice(None),) * self.axis + (slice(self.start, self.stop),)]
+        return array if self.axis < 0 else array[self.index]
 
 
 WHOLE = Slice(-1, 0, 0)

@@ -145,8 +145,9 @@ class Sensitivity:
         target, converter: the state that was analysed, and the quantizer.
         ranker: which ranker told the errors of single layers; empty where none could.
         metric: empty where there were no labels; then `sqnr_db` decides.
-        max_drop, max_time, max_size: limits, the time over float's, the size in bytes; None where
-            not asked for.
+        max_drop, min_sqnr: what is asked of the metric, or of the outputs (dB) where there is none.
+        max_time, max_size: limits, the time over float's, the size in bytes; None where not asked
+            for.
         reached: the chosen trial keeps all limits.
         rows: in execution order.
         trials: in the order in which they were thought of.
@@ -174,6 +175,7 @@ class Sensitivity:
     data: str = ""
     float_metric: float | None = None
     max_drop: float | None = None
+    min_sqnr: float | None = None
     max_time: float | None = None
     max_size: int | None = None
     cost: Cost = Cost()

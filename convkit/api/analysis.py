@@ -114,10 +114,14 @@ def analyze(
         run = Run(kit, session, load(session, path, kit.format_of(path, source), read), wishes)
         run.check(state, request)
         run.prepare(request)
+        evaluator = None
+        if data is not None and metric is not None:
+            evaluator = Evaluator(session, metric, Path(data), run.source, limit)
+        doubts = tuple(map(str, run.lint(request, evaluator)))
         title = name or (path.name if isinstance(model, str | Path) else type(model).__name__)
-        place = Path(data) if data is not None else None
-        found = sensitivity(session, run, state, analysis, title, metric or "", place, limit)
-    made = SensitivityReport(**{f: getattr(found, f) for f in found.__dataclass_fields__})
+        found = sensitivity(session, run, state, analysis, title, evaluator)
+    fields = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    made = SensitivityReport(**{**fields, "warnings": (*doubts, *found.warnings)})
     if report is not None:
         made.to_html(report)
     return made
@@ -129,9 +133,7 @@ def sensitivity(
     target: State,
     analysis: AnalysisSettings,
     title: str,
-    metric: str,
-    data: Path | None,
-    limit: int | None = None,
+    evaluator: Evaluator | None,
 ) -> Sensitivity:
     """One analysis of a run that has its calibration data.
 
@@ -140,9 +142,6 @@ def sensitivity(
     """
     samples = run.samples(COMPARED) or run.made_up_samples()
     executor = run.executor
-    evaluator = None
-    if data is not None:
-        evaluator = Evaluator(session, metric, data, run.source, limit)
     chosen = [p for p in session.settings.exclude if p != AUTO]
     first: NothingBuiltError | None = None
     while True:
@@ -156,7 +155,7 @@ def sensitivity(
         subject = Subject(session, executor, approach, samples, evaluator, asked)
         make = _differentiable(executor)
         try:
-            return analyze_subject(subject, analysis, title, metric, data, samples, make)
+            return analyze_subject(subject, analysis, title, samples, make)
         except NothingBuiltError as error:
             first = first or error
             session.notice(f"{error.message}. Looking for another way.", "warning")
@@ -169,17 +168,14 @@ def choose(
     target: State,
     analysis: AnalysisSettings,
     title: str,
-    metric: str,
-    data: Path | None,
+    evaluator: Evaluator | None,
 ) -> Sensitivity:
     """Analyse, and let the run use what was found.
 
     Raises:
         UsageError, ConvkitError: see `analyze`.
     """
-    if metric:
-        check_metric(session, metric)
-    found = sensitivity(session, run, target, analysis, title, metric, data)
+    found = sensitivity(session, run, target, analysis, title, evaluator)
     run.executor.choices[target] = Choice(found.converter, found.recipe, found.choice.options)
     session.notice(found.notes[0], "info" if found.reached else "warning")
     return found

@@ -111,7 +111,7 @@ def convert(
             evaluator = Evaluator(session, metric, place, run.source)
         warnings = run.lint(request, evaluator)
         found = tuple(
-            choose(session, run, s, analysis, path.name, metric or "", place)
+            choose(session, run, s, analysis, path.name, evaluator)
             for s in states
             if analysis is not None and s.precision != FLOAT
         )

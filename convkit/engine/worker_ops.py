@@ -112,7 +112,9 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
         for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
     ]
     writer, folder = traces.Writer(0), Path(arguments["folder"])
-    found = _implementation(arguments).rank(artifact, samples, settings, writer.add, progress)
+    found = _implementation(arguments).rank(
+        artifact, samples, settings, _parts, writer.add, progress
+    )
     writer.save(folder)
     matrices = {
         "activations": np.ascontiguousarray(found.activations, np.float64),
@@ -125,6 +127,13 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
         "backward": found.backward,
         "float_passes": found.float_passes,
     }
+
+
+def _parts(values: Sequence[Any]) -> Sequence[tuple[slice, ...]]:
+    """The indices of an output's slices of one kind."""
+    from convkit.numerics import kinds
+
+    return [part.index for part in kinds(values)]
 
 
 def op_operations(arguments: Mapping[str, Any], progress: Progress) -> Any:

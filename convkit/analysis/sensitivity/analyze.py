@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from convkit import __version__
 from convkit.analysis.bench import BenchSettings, bench_found
@@ -75,8 +74,6 @@ def analyze_subject(
     subject: Subject,
     settings: AnalysisSettings,
     model: str,
-    metric: str,
-    data: Path | None,
     samples: Samples,
     differentiable: Callable[[str], Found],
 ) -> Sensitivity:
@@ -93,6 +90,8 @@ def analyze_subject(
     """
     start = time.perf_counter()
     settings.check()
+    evaluator = subject.evaluator
+    metric, data = (evaluator.metric, str(evaluator.data)) if evaluator else ("", "")
     session, twin = subject.session, subject.approach.twin
     float_metric = subject.score(subject.source)
     if float_metric is None and subject.evaluator is not None:
@@ -130,6 +129,7 @@ def analyze_subject(
     if settings.timing:
         trials = _timed(subject, search, trials, chosen)
     chosen = _choice(trials, chosen, settings, search.goal)
+    trials = _predicted_times((*trials, *search.predicted()))
     used = {name for trial in trials for name in trial.regions}
     seconds = time.perf_counter() - start
     report = Sensitivity(
@@ -147,9 +147,10 @@ def analyze_subject(
         trials=trials,
         front=front(trials),
         metric=metric,
-        data=str(data) if data is not None else "",
+        data=data,
         float_metric=float_metric,
         max_drop=settings.max_drop if metric else None,
+        min_sqnr=None if metric else settings.min_sqnr,
         max_time=settings.max_time,
         max_size=settings.max_size,
         cost=Cost(
@@ -164,7 +165,7 @@ def analyze_subject(
         warnings=(*warnings, *noisy(trials, settings.max_drop)),
         asked=subject.asked,
     )
-    return dataclasses.replace(report, notes=notes(report, settings.min_sqnr))
+    return dataclasses.replace(report, notes=notes(report))
 
 
 def _noise(subject: Subject, found: Effects, samples: Samples) -> Noise | None:
@@ -247,7 +248,7 @@ def _timed(
                 trial, time=ratio.value, time_low=ratio.low, time_high=ratio.high
             )
         found.append(trial)
-    return _predicted_times(found)
+    return tuple(found)
 
 
 def _predicted_times(trials: Sequence[Trial]) -> tuple[Trial, ...]:

@@ -67,17 +67,17 @@ def propose(
     by_name = {layer.name: layer for layer in layers}
     found: dict[frozenset[str], Region] = {}
     names: set[str] = set()
-    for name, kind, members, reason in _all(layers, rules):
-        key = frozenset(members) & by_name.keys()
+    for title, kind, members, reason in _all(layers, rules):
+        key = frozenset(name for name in members if name in by_name)
         share = sum(by_name[m].macs for m in key) / macs
         if key in found or share > MOST_FLOAT or not any(m in integer for m in key):
             continue
         if len(key) == len(layers):
             continue
-        title = next(t for t in _titles(name) if t not in names)
-        names.add(title)
+        unique = next(t for t in _titles(title) if t not in names)
+        names.add(unique)
         ordered = tuple(sorted(key, key=order.__getitem__))
-        found[key] = Region(title, kind, ordered, reason)
+        found[key] = Region(unique, kind, ordered, reason)
     return tuple(found.values())
 
 

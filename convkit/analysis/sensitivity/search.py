@@ -38,6 +38,8 @@ else the cheapest region would always win, however little it gains."""
 MOST_FLOAT = 0.5
 """Share of the multiply-accumulates that may stay in float; with more, no inspector calls a file
 one of integers."""
+MOST_PREDICTED = 12
+"""Choices that are shown without having been built."""
 NAMED = 2
 """So many regions are named in a trial's name."""
 FULL = "nothing in float"
@@ -354,6 +356,23 @@ class Search:
             )
         self.trials[key] = trial
         return trial
+
+    def predicted(self) -> tuple[Trial, ...]:
+        """Choices that were not built, each the best one by the ranking that holds the one before:
+        what more float would promise."""
+        if self.noise is None:
+            return ()
+        found: list[Trial] = []
+        current: tuple[Region, ...] = ()
+        for _ in range(MOST_PREDICTED):
+            best = self._shortlist(current, MOST_GAIN)[:1]
+            if not best:
+                break
+            current = self._simplest((*current, *best))
+            trial = self._described(current, "predicted")
+            name = f"{trial.name.partition(' [')[0]} [predicted {len(found) + 1}]"
+            found.append(dataclasses.replace(trial, name=name))
+        return tuple(found)
 
     def _described(self, selection: tuple[Region, ...], phase: Phase) -> Trial:
         """What is known of a choice without building it."""

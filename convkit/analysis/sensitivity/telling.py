@@ -12,10 +12,10 @@ INTEGER_SHARE = 0.9
 """A file called int8 is expected to do so much of its arithmetic in integers."""
 
 
-def notes(report: Sensitivity, min_sqnr: float) -> tuple[str, ...]:
+def notes(report: Sensitivity) -> tuple[str, ...]:
     """The headline first."""
     choice = report.choice
-    said = [_headline(report, choice, min_sqnr)]
+    said = [_headline(report, choice)]
     full = next((t for t in report.trials if t.phase == "baseline"), None)
     if full is not None and full.name != choice.name:
         said.append(f"With nothing in float: {_accuracy(report, full)}.")
@@ -57,7 +57,7 @@ def noisy(trials: Sequence[Trial], max_drop: float) -> tuple[str, ...]:
     )
 
 
-def _headline(report: Sensitivity, choice: Trial, min_sqnr: float) -> str:
+def _headline(report: Sensitivity, choice: Trial) -> str:
     share = 1.0 - (choice.float_macs or 0.0)
     kept = len(choice.float_layers)
     what = (
@@ -68,7 +68,7 @@ def _headline(report: Sensitivity, choice: Trial, min_sqnr: float) -> str:
         text = f"Only {share:.0%} of the arithmetic runs in integers. " + text
     else:
         text += f", {share:.1%} of the arithmetic in integers"
-    goal = f"a drop of {report.max_drop:g}" if report.metric else f"{min_sqnr:g} dB"
+    goal = f"a drop of {report.max_drop:g}" if report.metric else f"{report.min_sqnr:g} dB"
     return f"{text}. The goal of {goal} is {'met' if report.reached else 'missed'}."
 
 

@@ -30,7 +30,8 @@ from convkit.plugin import Artifact, Ranking, RankSettings, TracedTensor
 if TYPE_CHECKING:
     import torch
 
-    from convkit_torch.adjoint_program import Place, WatchedProgram
+    from convkit_torch.adjoint_program import WatchedProgram
+    from convkit_torch.adjoint_watch import Place
 
 Parts = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -99,12 +100,14 @@ def _rank(
     whole = watched(program, rounding)
     plain, clock = _Stopwatch(), _Stopwatch()
     call = _plain(program)
-    with torch.no_grad():
-        call(samples[0])  # kernels are chosen at the first call
-    ranges, outputs = Ranges(len(whole.places)), []
+    ranges, outputs, warm = Ranges(len(whole.places)), [], set()
     for number, sample in enumerate(samples):
         progress("ranges", number / len(samples))
+        shapes = tuple(tensor.shape for tensor in sample)
         with torch.no_grad():
+            if shapes not in warm:  # kernels are chosen at the first call
+                call(sample)
+                warm.add(shapes)
             with plain:
                 call(sample)
             with clock:

@@ -3,14 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from convkit_torch.fake_quant import Grid, activation_grid
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Place:
+    """A floating-point tensor that is watched.
+
+    Attributes:
+        layer, op_type, scope, tensor: see `TracedTensor`; `tensor` is the layer's own name for the
+            last part of an operator that was taken apart.
+        weighted: it is computed with weights.
+        derived: it is computed from another floating-point tensor.
+        moved: it holds values of another one, perhaps times a number, and takes that one's scale.
+    """
+
+    layer: str
+    op_type: str
+    scope: str
+    tensor: str
+    weighted: bool = False
+    derived: bool = False
+    moved: bool = False
+
+
+class Watch(Protocol):
+    """Who watches. Each method is called in execution order and answers what the program goes on
+    with; places are numbers into `WatchedProgram.places`."""
+
+    def tensor(self, place: int, value: torch.Tensor) -> torch.Tensor:
+        """A tensor that has a scale of its own."""
+
+    def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
+        """A tensor that holds values of another one."""
+
+    def effect(
+        self,
+        place: int,
+        value: torch.Tensor,
+        target: Callable[..., torch.Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> torch.Tensor:
+        """What is about to become the tensor of a place; `target(*args, **kwargs)` is by how much
+        it changes when its operator's weights are quantized."""
+
+    def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """A weight of an operator that is not linear in it, and the error of quantizing it."""
 
 
 class Ranges:
@@ -55,9 +102,15 @@ class Ranges:
         self.first.clear()
 
     def effect(
-        self, place: int, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
+        self,
+        place: int,
+        value: torch.Tensor,
+        target: Callable[..., torch.Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> torch.Tensor:
         """See `Watch`."""
+        return value
 
     def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """See `Watch`."""
@@ -101,7 +154,7 @@ class Gradients:
             error = self._errors[place] = grid.error(plain, old if same else None)
             if place in self._broken:
                 error.masked_fill_(~plain.isfinite(), 0.0)
-        value.register_hook(partial(self._met, place))
+        _hook(value, partial(self._met, place))
         return value
 
     def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
@@ -110,18 +163,23 @@ class Gradients:
         return value
 
     def effect(
-        self, place: int, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
+        self,
+        place: int,
+        value: torch.Tensor,
+        target: Callable[..., torch.Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> torch.Tensor:
         """See `Watch`."""
-        import torch
-
-        with torch.no_grad():
-            self._effects[place] = target(*args, **kwargs)
+        # operands without their past: a switch of the mode takes longer
+        plain = [a.detach() if getattr(a, "requires_grad", False) else a for a in args]
+        self._effects[place] = target(*plain, **kwargs)
+        return value
 
     def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """See `Watch`: a copy for this use, whose gradient is this use's."""
         value = value.detach().clone().requires_grad_()
-        value.register_hook(partial(self._met_weight, place, error))
+        _hook(value, partial(self._met_weight, place, error))
         return value
 
     def collect(self, activations: Any, weights: Any) -> None:
@@ -145,3 +203,9 @@ class Gradients:
         product = gradient.detach().reshape(-1).dot(error.reshape(-1))
         before = self._weights.get(place)
         self._weights[place] = product if before is None else before + product
+
+
+def _hook(value: torch.Tensor, met: Callable[[torch.Tensor], None]) -> None:
+    """Let a function meet the gradient of a value in each backward pass."""
+    register: Callable[..., object] = value.register_hook
+    register(met)

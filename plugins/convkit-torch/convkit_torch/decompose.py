@@ -114,7 +114,7 @@ def _attention(
 
 def scale_root(query: torch.Tensor) -> float:
     """Root of the scale of attention that is not told."""
-    return float(query.shape[-1]) ** -0.25
+    return math.pow(query.shape[-1], -0.25)
 
 
 def repeated_heads(query: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
