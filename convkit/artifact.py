@@ -15,7 +15,8 @@ PARAMETER_BYTES = "parameter_bytes"
 """The one trait that a change of format carries along: containers have limits."""
 
 PRECISIONS = ("fp32", "fp16", "int8-weights", "int8-dynamic", "int4-weights", "int8")
-"""Built-in precisions, best first. A path never moves to the left."""
+"""Built-in precisions, best first. A path never moves to the left, but for a first edge that
+`widens`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Format:
         precisions: the precisions that exist in this format.
         companions: of a single-file format, what further files are called that convkit's own
             outputs may have beside them, appended to the stem (`.bin`).
+        own_suffixes: precision to the suffix of its files, where that is not the preferred one.
     """
 
     id: str
@@ -39,6 +41,11 @@ class Format:
     directory_suffix: str = ""
     precisions: tuple[str, ...] = ("fp32",)
     companions: tuple[str, ...] = ()
+    own_suffixes: Mapping[str, str] = field(default_factory=dict)
+
+    def suffix(self, precision: str) -> str:
+        """Of a file of that precision, with the dot; empty for a directory."""
+        return self.own_suffixes.get(precision, self.suffixes[0] if self.suffixes else "")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def show(terminal: Terminal, found: Sensitivity) -> None:
 def _ranking(terminal: Terminal, found: Sensitivity) -> None:
     if not found.ranker:
         return
-    rows = sorted((r for r in found.rows if r.error > 0), key=lambda r: -r.error)[:WORST]
+    suffering = [row for row in found.rows if row.integer and row.error > 0]
+    rows = sorted(suffering, key=lambda row: -row.error)[:WORST]
     if not rows:
         return
     body = [

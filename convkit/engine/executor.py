@@ -289,7 +289,9 @@ class Executor:
             stage=stage,
         )
         culprit = None
-        if previous is not self.reference and verdict.verdict in ("wrong", "degraded"):
+        behind = previous is not self.reference
+        half = self.reference.state.precision == "fp16" != previous.state.precision
+        if behind and (half or verdict.verdict in ("wrong", "degraded")):
             culprit = verify(
                 self.session,
                 previous.artifact,
@@ -298,6 +300,9 @@ class Executor:
                 against=str(previous.state),
                 stage=stage,
             )
+            if half and culprit.verdict == "wrong" != verdict.verdict:
+                # beside an original in half precision it would pass; its predecessor is sharper
+                verdict = dataclasses.replace(verdict, verdict="wrong", problems=culprit.problems)
         references = (self.reference,) if previous is self.reference else (self.reference, previous)
         place = locate(self.session, references, found, self.samples, verdict.verdict, stage)
         return dataclasses.replace(verdict, divergence=place), culprit

@@ -98,7 +98,7 @@ def _convert(
     stage: Stage,
 ) -> Any:
     home = session.registry.formats[step.target.format]
-    output = folder / (RESULT_STEM + (home.suffixes[0] if home.suffixes else ""))
+    output = folder / (RESULT_STEM + home.suffix(step.target.precision))
     before = _fingerprint(source.path)
     with session.store.scratch() as workdir:
         start = time.perf_counter()

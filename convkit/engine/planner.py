@@ -24,6 +24,9 @@ from convkit.plugin.registry import Registry
 LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
 """Scalar ranks of the collapsed graph: one unit of loss outweighs any number of hops."""
 
+FLOAT = "fp32"
+FLOATS = frozenset({FLOAT, "fp16"})
+
 MAX_CANDIDATES = 2000
 """Expanded paths looked at for one target; far above what a real graph needs."""
 
@@ -136,7 +139,7 @@ class Planner:
             reject(name, evidence)
         for start, evidence in banned.beginnings.items():
             reject(start[-1][0], evidence)
-        usable = [e for e in usable if self._admit(e, wishes, reject)]
+        usable = [e for e in usable if self._admit(e, source, wishes, reject)]
         preparations = [e for e in usable if e.source == e.target]
         arcs: dict[tuple[State, State], list[Converter]] = {}
         for edge in usable:
@@ -168,15 +171,18 @@ class Planner:
         relevant = _relevant(rejections.values(), self._registry, source, target)
         return Plan(source, target, tuple(paths[:limit]), relevant)
 
-    def _admit(self, edge: Converter, wishes: Wishes, reject: Callable[..., None]) -> bool:
+    def _admit(
+        self, edge: Converter, source: State, wishes: Wishes, reject: Callable[..., None]
+    ) -> bool:
         if _named(edge, wishes.avoid):
             reject(edge.name, "avoided, as you asked")
             return False
         if edge.name in wishes.unfit:
             reject(edge.name, wishes.unfit[edge.name])
             return False
-        if edge.source.precision not in ("fp32", edge.target.precision):
-            reject(edge.name, "a quantizer starts from fp32")
+        fault = _precision_fault(edge, source)
+        if fault:
+            reject(edge.name, fault)
             return False
         fault = (
             self._isolated_fault(edge)
@@ -243,6 +249,20 @@ def _settled(paths: Sequence[Path], limit: int, bound: float) -> bool:
 
 def _rank(edge: Converter) -> float:
     return edge.loss * LOSS_WEIGHT + HOP_WEIGHT + edge.seconds
+
+
+def _precision_fault(edge: Converter, source: State) -> str:
+    """Why an edge has no place on a path from `source` for the precisions that it joins."""
+    if edge.widens:
+        # further on, it would only undo what an edge before it has lost
+        return "" if edge.source == source else "only the model given may be widened"
+    if edge.source.precision == edge.target.precision:
+        return ""
+    if edge.source.precision != FLOAT:
+        return "a quantizer starts from fp32"
+    if source.precision not in FLOATS:
+        return "the model was quantized before: a second rounding would add to the first"
+    return ""
 
 
 def _named(edge: Converter, names: Iterable[str]) -> bool:

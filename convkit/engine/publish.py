@@ -29,7 +29,7 @@ Rename = Callable[[Path, Mapping[str, str]], None]
 def output_path(folder: Path, stem: str, state: State, home: Format) -> Path:
     """`<stem>[-<precision>]<suffix>`, or `<stem>-saved` for a directory format."""
     precision = "" if state.precision == "fp32" else f"-{state.precision}"
-    suffix = home.suffixes[0] if home.suffixes else home.directory_suffix
+    suffix = home.suffix(state.precision) or home.directory_suffix
     return folder / f"{stem}{precision}{suffix}"
 
 

@@ -240,6 +240,7 @@ _JUDGES = (
     "verification.py",
     "engine/batches.py",
     "engine/hops.py",
+    "engine/judgement.py",
     "engine/layout.py",
     "engine/locate.py",
     "engine/second_opinion.py",

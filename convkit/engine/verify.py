@@ -14,6 +14,7 @@ from convkit.calibration import carried_type, sample_key
 from convkit.codec import encode
 from convkit.engine import batches
 from convkit.engine.digest import digest_key
+from convkit.engine.judgement import judge, tolerance_between
 from convkit.engine.second_opinion import Finding, second_runner, weighed
 from convkit.engine.session import Samples, Session, Stage
 from convkit.errors import ConversionError, UsageError
@@ -29,10 +30,6 @@ more, and running it costs as much as some conversions."""
 UNKNOWN_DIMENSION = 1
 LIKELY_SIZES = (64, 16, 224, 320, 8, 1)
 """Sizes of open axes, likely ones first: an image's sides that strides divide, a sentence."""
-FAINT = 0.05
-"""Scores below it are no detection by any usual threshold."""
-LOST = 20.0
-"""In dB: a float result whose error is a tenth of what varies between samples has lost it."""
 INTEGER_CEILING = 8
 """Random integer inputs stay below it: any embedding has that many rows."""
 
@@ -112,7 +109,7 @@ def verify(
             "reference": [reference.digest, encode(reference.outputs)],
             "candidate": [candidate.digest, encode(candidate.inputs), encode(candidate.outputs)],
             "samples": [samples.digest, samples.count],
-            "tolerance": encode(tolerance_of(candidate.state.precision)),
+            "tolerance": encode(tolerance_between(reference, candidate)),
             "runners": [
                 [session.implementation_key("runners", r.name, r.requirements) for r in side]
                 for side in judges
@@ -137,7 +134,8 @@ def verify(
 
         def against_it(outputs: Path) -> Finding:
             own, faults = compare_outputs(reference, candidate, outputs, right)
-            return _judge((*own, *more), [*faults, *further], candidate)
+            tolerance = tolerance_between(reference, candidate)
+            return judge((*own, *more), [*faults, *further], candidate, tolerance)
 
         verdict, slices, judged = against_it(left)
         other = _contradiction(session, reference, samples, left, stage)
@@ -179,7 +177,8 @@ def _contradiction(
     except ConversionError:
         return None
     slices, problems = compare_outputs(reference, reference, left, outputs)
-    verdict, _, between = _judge(slices, problems, reference)
+    tolerance = tolerance_of(reference.state.precision)
+    verdict, _, between = judge(slices, problems, reference, tolerance)
     if verdict != "wrong":
         return None
     return outputs, between, (session.runners(reference.state.format)[0].name, runner.name)
@@ -352,70 +351,6 @@ def _count(path: Path) -> int:
 
     with safe_open(path, framework="numpy") as file:
         return len({k.partition("/")[0] for k in file.keys()})  # noqa: SIM118 - not a mapping
-
-
-def _judge(
-    slices: Sequence[SliceAgreement], structural: Sequence[str], candidate: Artifact
-) -> Finding:
-    tolerance = tolerance_of(candidate.state.precision)
-    peak = max((item.reference_max for item in slices), default=0.0)
-    wrong = list(structural)
-    weak: list[str] = []
-    for item in slices:
-        name = f"{item.output} {item.part}" if item.part != "all" else item.output
-        if item.flipped is not None and tolerance.flips < 1:
-            if item.flipped:
-                share = f"{name}: {100 * item.flipped:.3g} % of the integers differ"
-                few = item.near or item.flipped <= tolerance.flips
-                (weak if few else wrong).append(share)
-        elif item.non_finite:
-            wrong.append(
-                f"{name}: NaN or infinite values in other places than the original has them"
-            )
-        elif item.reference_max == 0.0:  # no signal to hold the error against but the others'
-            if item.max_abs > peak * 10 ** (-tolerance.floor / 20):
-                wrong.append(f"{name}: up to {item.max_abs:.3g}, the original is zero")
-        elif _faint(item, candidate):
-            weak.append(
-                f"{name}: scores of the original stay below {FAINT:g} on these samples, so "
-                f"{item.sqnr_db:.1f} dB prove little; give samples that show what is looked for"
-            )
-        elif item.collapsed:
-            wrong.append(f"{name}: all values are the same, the original's vary")
-        elif item.sqnr_db < tolerance.floor:
-            wrong.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, at least {tolerance.floor:g} needed")
-        elif candidate.state.precision == "fp32" and item.faintest_db < tolerance.floor:
-            wrong.append(
-                f"{name}: SQNR {item.faintest_db:.1f} dB in one sample, "
-                f"at least {tolerance.floor:g} needed"
-            )
-        elif candidate.state.precision == "fp32" and item.varying_db < LOST:
-            wrong.append(
-                f"{name}: SQNR {item.varying_db:.1f} dB in what varies between samples, at least "
-                f"{LOST:g} needed; the rest of this output is constant"
-            )
-        elif item.sqnr_db < tolerance.target:
-            weak.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, {tolerance.target:g} is usual")
-        elif item.max_abs > tolerance.peak * item.reference_max:
-            weak.append(
-                f"{name}: a value is off by {item.max_abs:.3g}, where the largest is "
-                f"{item.reference_max:.3g}; rounding explains a tenth of that at most"
-            )
-    constant = [s.output for s in slices if s.constant]
-    notes = [f"{n}: constant on the samples, so agreement proves little" for n in constant]
-    if wrong:
-        return "wrong", tuple(slices), (*wrong, *weak)
-    if slices and len(constant) == len(slices):
-        return "unproven", tuple(slices), (*weak, *notes)
-    return ("degraded" if weak else "ok"), tuple(slices), (*weak, *notes)
-
-
-def _faint(item: SliceAgreement, candidate: Artifact) -> bool:
-    """Scores so low that an integer's step swallows them, in the original as in the result: a
-    detector that sees nothing to detect. Only integers are excused, only while both are low, and
-    never a vector of classes, whose largest entry counts however small it is."""
-    small = item.unit and item.reference_max < FAINT and item.max_abs < FAINT
-    return small and item.top1 is None and candidate.state.precision.startswith("int")
 
 
 def _mapping(reference: Artifact, candidate: Artifact) -> dict[str, str]:

@@ -197,7 +197,7 @@ class Laboratory:
         workdir.mkdir(parents=True)
         folder.mkdir()
         home = self.session.registry.formats[converter.target.format]
-        output = folder / ("artifact" + (home.suffixes[0] if home.suffixes else ""))
+        output = folder / ("artifact" + home.suffix(converter.target.precision))
         before = digest_path(source.path)
         seen = self.observe(
             "convert",

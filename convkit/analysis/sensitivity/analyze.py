@@ -212,7 +212,7 @@ def _doubts(
             f"the metric is not deterministic: {float_metric:.6g} and {again:.6g} on the same"
             " outputs"
         )
-    if evaluator.count * settings.max_drop < 1.0:
+    if 0.0 < evaluator.count * settings.max_drop < 1.0:
         found.append(
             f"{evaluator.count} samples are few for a drop of {settings.max_drop:g}: a single one"
             f" decides about {1 / evaluator.count:.2g}"

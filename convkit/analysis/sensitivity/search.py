@@ -26,6 +26,8 @@ COMPANY = 4
 """Regions built in one step: the shortlist is good, not perfect."""
 REPAIR_GAIN = 1.0
 """dB; a smaller one is as likely an accident of the samples."""
+MUCH_GAIN = 6.0
+"""dB; all that the light operators keep in float, with many a crossing, is to be worth it."""
 LEAST_GAIN = 0.25
 """dB; below it a step is not worth its float layers."""
 MOST_GAIN = 60.0
@@ -138,16 +140,16 @@ class Search:
         return self._best()
 
     def _begin(self, full: Trial) -> tuple[Region, ...]:
-        """Everything in integers, or the post-processing in float where that is better. Where
-        neither can be built, only what holds the arithmetic in integers: a kernel that fails on
-        an operator without any stops it all."""
+        """Everything in integers, or the post-processing in float where that is better, or only
+        what holds the arithmetic in integers where that is much better: a kernel that fails on an
+        operator without any spoils it all."""
         best, chosen = full, tuple[Region, ...]()
-        for name in ("output", LIGHT):
+        for name, gain in (("output", LEAST_GAIN), (LIGHT, MUCH_GAIN)):
             region = next((r for r in self.regions if r.name == name), None)
-            if region is None or (name == LIGHT and best.measured):
+            if region is None or self.goal.met(best):
                 continue
             trial = self._judged(self._measure((region,), "ladder"))
-            if trial.measured and _db(trial) >= _db(best) + LEAST_GAIN:
+            if trial.measured and _db(trial) >= _db(best) + gain:
                 best, chosen = trial, (region,)
         return chosen
 

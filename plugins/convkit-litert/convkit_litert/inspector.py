@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convkit.artifact import Trait
 from convkit.plugin import Inspection, LayerInfo, Operation, ReadOptions, State, TensorSpec
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def describe(model: Model) -> Inspection:
     inputs = tuple(spec(port) for port in model.inputs())
     outputs = tuple(spec(port) for port in model.outputs())
     flex = any(layer.op_type.startswith(f"{_FOREIGN}Flex") for layer in found)
+    traits: dict[str, Trait] = {
+        "dynamic": any(None in s.shape for s in inputs),
+        "quantized_io": any(s.scale is not None for s in (*inputs, *outputs)),
+        "select_tf_ops": flex,
+    }
+    kind = activations(found)
+    if kind:
+        traits["activations"] = kind
     return Inspection(
         state=State("tflite", precision(model, found)),
         inputs=inputs,
@@ -54,13 +63,21 @@ def describe(model: Model) -> Inspection:
         operators=dict(sorted(Counter(layer.op_type for layer in found).items())),
         parameter_bytes=parameter_bytes(model),
         layers=found,
-        traits={
-            "dynamic": any(None in s.shape for s in inputs),
-            "quantized_io": any(s.scale is not None for s in (*inputs, *outputs)),
-            "select_tf_ops": flex,
-        },
+        traits=traits,
         producer=model.description,
     )
+
+
+def activations(found: tuple[LayerInfo, ...]) -> str:
+    """The integer type of activations in most of the integer arithmetic: `int8`, or `int16` where
+    the file is one of 16x8; empty where none is in integers."""
+    from collections import Counter
+
+    kinds: Counter[str] = Counter()
+    for layer in found:
+        if layer.compute.startswith(("int", "uint")):
+            kinds[layer.compute] += layer.macs
+    return kinds.most_common(1)[0][0] if kinds.total() else ""
 
 
 def spec(port: Port) -> TensorSpec:

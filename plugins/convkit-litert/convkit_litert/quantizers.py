@@ -127,8 +127,11 @@ class _Quantizer(ConverterBase):
             outputs=_specs(artifact.outputs, inspection.outputs),
             traits={
                 **artifact.traits,
-                "dynamic": inspection.traits["dynamic"],
-                "quantized_io": inspection.traits["quantized_io"],
+                **{
+                    name: inspection.traits[name]
+                    for name in ("dynamic", "quantized_io", "activations")
+                    if name in inspection.traits
+                },
             },
         )
 
@@ -185,18 +188,26 @@ class StaticInt8(_Quantizer):
     needs_calibration: bool = True
     options: tuple[Option, ...] = (
         _PER_CHANNEL,
+        Option(
+            "activations",
+            "int8",
+            "int16 (with weights of 8 bits, called 16x8) lies between int8 and float in accuracy, "
+            "and is slower than int8",
+            choices=("int8", "int16"),
+        ),
         Option("io", "float", "type of inputs and outputs", choices=("float", "integer")),
         Option(
             "ranges",
             "min-max",
             "extremes over all samples, or a moving average of each sample's extremes",
             choices=("min-max", "moving-average"),
+            repairs=("moving-average",),
         ),
     )
 
     def _rules(self, manager: Any, options: Mapping[str, Any]) -> None:
-        granularity = _granularity(options)
-        manager.add_static_config(_EVERYTHING, "*", 8, 8, weight_granularity=granularity)
+        granularity, bits = _granularity(options), _bits(options)
+        manager.add_static_config(_EVERYTHING, "*", bits, 8, weight_granularity=granularity)
         # There is no static kernel for a lookup, but its table is often most of the file.
         manager.add_dynamic_config(_EVERYTHING, "EMBEDDING_LOOKUP", 8, granularity=granularity)
 
@@ -243,6 +254,10 @@ def _granularity(options: Mapping[str, Any]) -> Any:
 
     kinds = qtyping.QuantGranularity
     return kinds.CHANNELWISE if options.get("per_channel", True) else kinds.TENSORWISE
+
+
+def _bits(options: Mapping[str, Any]) -> int:
+    return 16 if options.get("activations", "int8") == "int16" else 8
 
 
 @dataclass(frozen=True)

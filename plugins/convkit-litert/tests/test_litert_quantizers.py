@@ -233,3 +233,26 @@ def test_packing_loses_nothing(detector: Converted, tmp_path: Path) -> None:
         start = table.Buffers(number)._tab.Offset(4)
         if start:
             assert table.Buffers(number)._tab.Vector(start) % 16 == 0
+
+
+@pytest.mark.parametrize("name", ["detector", "encoder", "recurrent", "mlp"])
+def test_sixteen_by_eight_is_closer_to_float(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model: Converted = request.getfixturevalue(name)
+    decibels = {}
+    for kind in ("int8", "int16"):
+        made = models.quantize(
+            StaticInt8(),
+            model.tflite,
+            tmp_path / f"{kind}.tflite",
+            model.calibration,
+            activations=kind,
+        )
+        found = models.inspect(made.path)
+        assert found.state == StaticInt8().target
+        assert found.traits["activations"] == made.traits["activations"] == kind
+        assert kind in {x.compute for x in found.layers if x.macs}
+        pairs = zip(model.reference(), models.run(made, model.sample), strict=True)
+        decibels[kind] = min(models.sqnr(wanted, got) for wanted, got in pairs)
+    assert decibels["int16"] > decibels["int8"]

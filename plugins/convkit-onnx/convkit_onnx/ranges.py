@@ -23,7 +23,7 @@ class Method:
     """How a range is made of values.
 
     Attributes:
-        name: `MinMax`, `Entropy` or `Percentile`.
+        name: `MinMax`, `MeanMinMax`, `Entropy` or `Percentile`.
         percentile: for `Percentile`, the share of values inside the range, in percent.
         symmetric: zero in the middle.
     """
@@ -31,6 +31,11 @@ class Method:
     name: str
     percentile: float
     symmetric: bool
+
+    @property
+    def tool(self) -> str:
+        """The tool's own name; to it, the mean over samples is a setting of MinMax."""
+        return "MinMax" if self.name == "MeanMinMax" else self.name
 
 
 def collect(
@@ -101,12 +106,14 @@ def _collect(
     extra: dict[str, Any] = {"symmetric": method.symmetric}
     if method.name == "Percentile":
         extra["percentile"] = method.percentile
+    if method.name == "MeanMinMax":
+        extra["moving_average"] = True
     augmented = path.with_name("augmented.onnx")
     calibrator = create_calibrator(
         path,
         list(op_types),
         augmented_model_path=str(augmented),
-        calibrate_method=getattr(CalibrationMethod, method.name),
+        calibrate_method=getattr(CalibrationMethod, method.tool),
         extra_options=extra,
     )
     if without:
@@ -115,7 +122,7 @@ def _collect(
     calibrator.infer_session = runner.load(augmented, threads, plain=True)
     samples = _samples(calibration, artifact, progress)
     # Histograms keep every value of every sample until they are collected: sample by sample.
-    portion = calibration.count if method.name == "MinMax" else 1
+    portion = calibration.count if method.tool == "MinMax" else 1
     for _ in range(0, calibration.count, portion):
         calibrator.collect_data(_Reader(samples, portion))
     progress("computing ranges", None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from convkit.errors import CalibrationError, UsageError
 from convkit.plans import OptionValue
 from convkit.plugin import LayerInfo, Option, State, TraitProvision
-from convkit_onnx import integers
+from convkit_onnx import integers, repair
 from convkit_onnx.quantizer import (
     OPERATORS,
     PER_CHANNEL,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from convkit_onnx.work import Work
 
-_METHODS = ("MinMax", "Entropy", "Percentile")
+_METHODS = ("MinMax", "MeanMinMax", "Entropy", "Percentile")
 
 _OLDEST_OPSET = 13
 """Before it, DequantizeLinear knows no axis, and so no scale per channel."""
@@ -55,7 +55,13 @@ class StaticInt8(Quantizer):
             "QDQ: float operators between conversions, fused at load; QOperator: integer operators",
             choices=("qdq", "qoperator"),
         ),
-        Option("method", "MinMax", "how a range is made of the values seen", choices=_METHODS),
+        Option(
+            "method",
+            "MinMax",
+            "how a range is made of the values seen; MeanMinMax takes the mean of each sample's "
+            "extremes",
+            choices=_METHODS,
+        ),
         Option(
             "percentile",
             99.999,
@@ -73,6 +79,7 @@ class StaticInt8(Quantizer):
         PER_CHANNEL,
         Option("symmetric", False, "activations' ranges have zero in the middle"),
         REDUCE_RANGE,
+        *repair.OPTIONS,
         OPERATORS,
         PREPROCESS,
     )
@@ -136,6 +143,7 @@ class StaticInt8(Quantizer):
         _consistent(options)
         if context.calibration is None:
             raise CalibrationError("static int8 needs calibration data")
+        said = repair.equalized(work)
         symmetric = bool(options["symmetric"])
         method = ranges.Method(str(options["method"]), float(options["percentile"]), symmetric)
         found, masks = ranges.collect(
@@ -155,23 +163,28 @@ class StaticInt8(Quantizer):
         context.progress("quantizing", None)
         known = context.workdir / "ranges.json"
         save_tensors_data(found, known)
-        tool.quantize_static(
-            str(work.prepared.path),
-            str(work.result),
-            quant_format=tool.QuantFormat.QDQ
-            if options["format"] == "qdq"
-            else tool.QuantFormat.QOperator,
-            op_types_to_quantize=list(work.op_types),
-            per_channel=bool(options["per_channel"]),
-            reduce_range=work.reduce_range,
-            activation_type=getattr(tool.QuantType, str(options["activations"])),
-            weight_type=getattr(tool.QuantType, str(options["weights"])),
-            nodes_to_exclude=[*work.excluded, *masked],
-            calibrate_method=getattr(tool.CalibrationMethod, method.name),
-            extra_options={"ActivationSymmetric": symmetric},
-            calibration_cache_path=known,
-        )
-        return _notes(options, masked)
+
+        def quantize() -> None:
+            tool.quantize_static(
+                str(work.prepared.path),
+                str(work.result),
+                quant_format=tool.QuantFormat.QDQ
+                if options["format"] == "qdq"
+                else tool.QuantFormat.QOperator,
+                op_types_to_quantize=list(work.op_types),
+                per_channel=bool(options["per_channel"]),
+                reduce_range=work.reduce_range,
+                activation_type=getattr(tool.QuantType, str(options["activations"])),
+                weight_type=getattr(tool.QuantType, str(options["weights"])),
+                nodes_to_exclude=[*work.excluded, *masked],
+                calibrate_method=getattr(tool.CalibrationMethod, method.tool),
+                extra_options={"ActivationSymmetric": symmetric},
+                calibration_cache_path=known,
+            )
+
+        quantize()
+        said += repair.corrected(work, quantize)
+        return [*said, *_notes(options, masked)]
 
 
 def _consistent(options: Mapping[str, OptionValue]) -> None:
@@ -183,6 +196,11 @@ def _consistent(options: Mapping[str, OptionValue]) -> None:
         raise UsageError(
             f"activations={activations} needs format=QDQ",
             hint="There are no integer operators of 16 bits.",
+        )
+    if options["bias_correction"] and options["format"] != "qdq":
+        raise UsageError(
+            "bias_correction needs format=QDQ",
+            hint="Integer operators do not keep the layers that would be compared.",
         )
     if activations == "QInt8" and weights == "QUInt8":
         raise UsageError(

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.artifact import Trait
 from convkit.errors import InputError, UsageError
-from convkit.plugin import Inspection, ReadOptions, State, TensorSpec
+from convkit.plugin import Inspection, LayerInfo, ReadOptions, State, TensorSpec
 from convkit_torch import container
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+_TOLD = re.compile(r"code/.*\.py$|(data|constants)(\.pkl$|/)")
+_MANGLED = re.compile(rb"[./]___torch_mangle_(\d+)")
 
 
 class TorchInspector:
@@ -107,45 +110,79 @@ def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
 
 
 def _inspect_script(path: Path, read: ReadOptions) -> Inspection:
-
-    from convkit_torch import reading, script_shapes
+    from convkit_torch import reading, script_file, script_layers, script_shapes
     from convkit_torch.signature import is_dynamic
 
     module = reading.load_script(path, read)
-    inputs = reading.script_inputs(module, read)
-    outputs = script_shapes.outputs(module, inputs, path, read)
+    described = script_file.read(path)
+    if described is not None:
+        inputs, outputs = described.inputs, described.outputs
+        examples = script_file.examples(described)
+    else:
+        inputs = reading.script_inputs(module, read)
+        outputs = script_shapes.outputs(module, inputs, path, read)
+        examples = reading.example_tensors([spec.name for spec in inputs], read)
+    layers, results = script_shapes.layers(module, inputs, examples, path)
+    if described is not None:
+        script_shapes.agree(outputs, results, path)
     tensors = dict(module.state_dict())
+    packed = {str(i): w for i, w in enumerate(script_layers.integer_weights(module))}
     kinds = Counter(
         node.kind().replace("::", ".")
         for node in module.inlined_graph.nodes()
         if not node.kind().startswith("prim::")
     )
     return Inspection(
-        state=State("torch", _precision(tensors.values())),
+        state=State("torch", _script_precision(layers, tensors.values())),
         inputs=inputs,
         outputs=outputs,
         digest=_script_digest(path, inputs),
         operators=dict(sorted(kinds.items())),
-        parameter_bytes=_parameter_bytes(tensors),
+        parameter_bytes=_parameter_bytes({**tensors, **packed}),
+        layers=layers,
         traits={"container": "torchscript", "dynamic": is_dynamic((*inputs, *outputs))},
         producer="torch.jit",
     )
 
 
 def _script_digest(path: Path, inputs: Iterable[TensorSpec]) -> str:
-    """sha256 over code, pickles and tensors of the archive, debug information left out."""
+    """sha256 over code, pickles and tensors of the archive, debug information left out.
+
+    torch numbers a class by a counter of the process that wrote the file; where there is but one
+    such number, it does not count.
+    """
     import zipfile
 
     digest = hashlib.sha256()
     with zipfile.ZipFile(path) as archive:
-        members = {name.partition("/")[2]: name for name in archive.namelist()}
-        for inner in sorted(members):
-            if re.match(r"code/.*\.py$|(data|constants)(\.pkl$|/)", inner):
-                digest.update(f"{inner}\n".encode())
-                digest.update(hashlib.sha256(archive.read(members[inner])).digest())
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    told = {n: c for n, c in members.items() if _TOLD.match(n)}
+    text = b"".join((n.encode() + c for n, c in told.items() if not n.startswith("data/")))
+    if len(set(_MANGLED.findall(text))) == 1:
+        told = {_plain(n.encode()).decode(): _plain(c) for n, c in told.items()}
+    for inner in sorted(told):
+        digest.update(f"{inner}\n".encode())
+        digest.update(hashlib.sha256(told[inner]).digest())
     # The same file read at another shape converts to another model.
     digest.update(repr([(s.name, s.shape, s.dtype) for s in inputs]).encode())
     return digest.hexdigest()
+
+
+def _plain(text: bytes) -> bytes:
+    return _MANGLED.sub(b"", text)
+
+
+def _script_precision(layers: Iterable[LayerInfo], tensors: Iterable[Any]) -> str:
+    """By the multiply-accumulates: `int8-dynamic` or `int8` where most are in integers, told apart
+    by where the scale of activations comes from; else as `_precision`."""
+    from convkit_torch.script_layers import DYNAMIC
+
+    work = [layer for layer in layers if layer.macs]
+    integer = [layer for layer in work if "int8" in layer.compute]
+    if 2 * sum(layer.macs for layer in integer) <= sum(layer.macs for layer in work):
+        return _precision(tensors)
+    dynamic = sum(layer.macs for layer in integer if layer.compute == DYNAMIC)
+    return "int8-dynamic" if 2 * dynamic > sum(x.macs for x in integer) else "int8"
 
 
 def _precision(tensors: Iterable[Any]) -> str:

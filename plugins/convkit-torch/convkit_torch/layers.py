@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -79,19 +79,35 @@ def _macs(node: Any) -> int:
     out = next(_leaves(node), None)
     if out is None:
         return 0
-    result = _count(out.shape)
+    matrices: list[Any] = []
+    if len(node.args) > 2 and isinstance(node.args[2], list | tuple):
+        matrices = [_shape(argument) for argument in node.args[2]]
+    return multiply_accumulates(kind, shapes, out.shape, matrices)
+
+
+def multiply_accumulates(
+    kind: str, shapes: Sequence[Any], result: Any, matrices: Sequence[Any] = ()
+) -> int:
+    """Of one call of an operator.
+
+    Args:
+        kind: its name, as in `conv2d`.
+        shapes: of its first three arguments, empty for those that are no tensors.
+        result: the shape of its first result.
+        matrices: shapes of the weights of a recurrent operator.
+    """
+    size = _count(result)
     if kind.startswith("conv_transpose"):
         return _count(shapes[0]) * _count(shapes[1][1:])
     if kind.startswith("conv"):
-        return result * _count(shapes[1][1:])
-    if kind in ("linear", "mm", "bmm", "matmul") and shapes[0]:
-        return result * _count(shapes[0][-1:])
+        return size * _count(shapes[1][1:])
+    if kind in ("linear", "linear_dynamic", "mm", "bmm", "matmul") and shapes[0]:
+        return size * _count(shapes[0][-1:])
     if kind == "addmm":
-        return result * _count(shapes[1][-1:])
-    if kind in ("lstm", "gru") and len(node.args) > 2 and isinstance(node.args[2], list | tuple):
-        weights = [_shape(argument) for argument in node.args[2]]
-        return _count(shapes[0][:2]) * sum(_count(w) for w in weights if len(w) == 2)
-    if kind == "scaled_dot_product_attention":
+        return size * _count(shapes[1][-1:])
+    if kind in ("lstm", "gru"):
+        return _count(shapes[0][:2]) * sum(_count(w) for w in matrices if len(w) == 2)
+    if "scaled_dot_product" in kind:
         query, key, value = shapes
         return _count(query[:-1]) * _count(key[-2:-1]) * (_count(query[-1:]) + _count(value[-1:]))
     return 0

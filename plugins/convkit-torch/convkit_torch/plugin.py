@@ -10,25 +10,42 @@ from convkit.plugin import Format, hookimpl
 from convkit_torch import container
 
 if TYPE_CHECKING:
-    from convkit.plugin import Converter, Detection, Inspector, Runner
+    from convkit.plugin import Converter, Detection, Inspector, Ranker, Runner
 
 
 @hookimpl
 def convkit_formats() -> Iterable[Format]:
     """The `torch` format."""
-    return (Format("torch", "PyTorch", suffixes=container.SUFFIXES, precisions=("fp32", "fp16")),)
+    precisions = ("fp32", "fp16", "int8-dynamic")
+    return (
+        Format(
+            "torch",
+            "PyTorch",
+            suffixes=container.SUFFIXES,
+            precisions=precisions,
+            own_suffixes={"int8-dynamic": ".pt"},  # TorchScript
+        ),
+    )
 
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Export to torch.export archives and to ONNX."""
+    """Export to torch.export archives and to ONNX, and dynamic int8."""
     from convkit_torch.export_program import ExportProgram
     from convkit_torch.fix_shapes import FixShapes
+    from convkit_torch.int8_dynamic import Int8Dynamic
     from convkit_torch.onnx_dynamo import OnnxDynamo
     from convkit_torch.onnx_half import OnnxDynamoHalf
     from convkit_torch.onnx_legacy import OnnxLegacy
 
-    return (ExportProgram(), FixShapes(), OnnxDynamo(), OnnxDynamoHalf(), OnnxLegacy())
+    return (
+        ExportProgram(),
+        FixShapes(),
+        OnnxDynamo(),
+        OnnxDynamoHalf(),
+        OnnxLegacy(),
+        Int8Dynamic(),
+    )
 
 
 @hookimpl
@@ -37,6 +54,14 @@ def convkit_runners() -> Iterable[Runner]:
     from convkit_torch.runner import TorchRunner
 
     return (TorchRunner(),)
+
+
+@hookimpl
+def convkit_rankers() -> Iterable[Ranker]:
+    """Gradients of PyTorch."""
+    from convkit_torch.adjoint import AdjointRanker
+
+    return (AdjointRanker(),)
 
 
 @hookimpl

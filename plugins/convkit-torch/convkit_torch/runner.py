@@ -37,8 +37,7 @@ class TorchRunner:
                 call = _program_call(program)
             elif kind == container.TORCHSCRIPT:
                 script = reading.load_script(artifact.path, artifact.read)
-                inputs = reading.script_inputs(script, artifact.read)
-                names = [s.name for s in inputs], reading.script_outputs(len(artifact.outputs))
+                names = _script_names(script, artifact)
                 call = _module_call(script)
             else:
                 model = reading.load_eager(artifact.path, artifact.read)
@@ -66,18 +65,27 @@ class TorchRunner:
 
         if threads > 0:
             torch.set_num_threads(threads)
-        program = _traceable(artifact)
-        order = _order(artifact.inputs, _names(program)[0])
+        program = traceable_program(artifact)
+        tensors = placed_inputs(artifact, program, inputs)
         try:
-            yield from tracing.trace_program(program, _placed(inputs, order))
+            yield from tracing.trace_program(program, tensors)
         except ConvkitError:
             raise
         except Exception as exc:  # operators raise any type
             raise ConversionError(f"torch cannot run it: {reading.first_line(exc)}") from exc
 
 
-def _traceable(artifact: Artifact) -> Any:
-    """The program whose nodes are the layers that the inspector reports."""
+def placed_inputs(artifact: Artifact, program: Any, arrays: Sequence[Any]) -> list[Any]:
+    """Arrays in the artifact's order as tensors in that of its program."""
+    return _placed(arrays, _order(artifact.inputs, _names(program)[0]))
+
+
+def traceable_program(artifact: Artifact) -> Any:
+    """The program whose nodes are the layers that the inspector reports.
+
+    Raises:
+        ConversionError: TorchScript, which has no such nodes.
+    """
     from convkit_torch import container, reading
 
     kind = reading.container_of(artifact.path)
@@ -101,6 +109,16 @@ def _names(program: Any) -> Names:
 
     inputs, outputs = program_specs(program)
     return [s.name for s in inputs], [s.name for s in outputs]
+
+
+def _script_names(script: Any, artifact: Artifact) -> Names:
+    from convkit_torch import reading, script_file
+
+    described = script_file.read(artifact.path)
+    if described is not None:
+        return [s.name for s in described.inputs], [s.name for s in described.outputs]
+    inputs = reading.script_inputs(script, artifact.read)
+    return [s.name for s in inputs], reading.script_outputs(len(artifact.outputs))
 
 
 def _eager_names(model: Any, artifact: Artifact) -> Names:

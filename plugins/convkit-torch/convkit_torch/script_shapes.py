@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convkit.errors import UsageError
-from convkit.plugin import ReadOptions, TensorSpec
+from convkit.errors import InputError, UsageError
+from convkit.plugin import LayerInfo, ReadOptions, TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,44 @@ def outputs(
     )
 
 
+def layers(
+    module: Any, inputs: Sequence[TensorSpec], examples: Sequence[torch.Tensor], path: Path
+) -> tuple[tuple[LayerInfo, ...], tuple[torch.Tensor, ...]]:
+    """The operators that the module calls, and what it returns.
+
+    Raises:
+        UsageError: the module does not run on these shapes.
+    """
+    from convkit_torch import reading, script_layers
+
+    try:
+        found, results = script_layers.run(module, examples, [spec.name for spec in inputs])
+    except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
+        raise _refusal(path, examples, exc, "Check --shape and --dtype.") from exc
+    return found, reading.flat_tensors(results)
+
+
+def agree(described: Sequence[TensorSpec], found: Sequence[torch.Tensor], path: Path) -> None:
+    """Check what a file says about its outputs against the outputs themselves.
+
+    Raises:
+        InputError: they differ.
+    """
+    from convkit_torch.signature import dtype_name
+
+    fits = len(described) == len(found) and all(
+        dtype_name(tensor.dtype) == spec.dtype
+        and len(tensor.shape) == len(spec.shape)
+        and all(d == s for d, s in zip(tensor.shape, spec.shape, strict=True) if isinstance(s, int))
+        for tensor, spec in zip(found, described, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"{path.name} does not return what it says that it returns",
+            hint="The file was changed after it was written; convert the model again.",
+        )
+
+
 def _run(
     module: Any, examples: Sequence[torch.Tensor], path: Path, hint: str
 ) -> tuple[torch.Tensor, ...]:
@@ -54,10 +92,16 @@ def _run(
         with torch.no_grad():
             return reading.flat_tensors(module(*examples))
     except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
-        sizes = ", ".join("x".join(map(str, t.shape)) for t in examples)
-        raise UsageError(
-            f"{path.name} cannot run on inputs of {sizes}: {reading.first_line(exc)}", hint=hint
-        ) from exc
+        raise _refusal(path, examples, exc, hint) from exc
+
+
+def _refusal(path: Path, examples: Sequence[torch.Tensor], exc: Exception, hint: str) -> UsageError:
+    from convkit_torch import reading
+
+    sizes = ", ".join("x".join(map(str, t.shape)) for t in examples)
+    return UsageError(
+        f"{path.name} cannot run on inputs of {sizes}: {reading.first_line(exc)}", hint=hint
+    )
 
 
 def _doubled(example: torch.Tensor, spec: TensorSpec) -> torch.Tensor:

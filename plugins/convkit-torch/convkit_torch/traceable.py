@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _CONTROL_FLOW = frozenset({"cond", "while_loop", "map_impl", "scan", "associative_scan"})
 _UNFLATTEN_OPSET = 13
 _ATTENTION_OPSET = 14
+ANY_OPSET = 1000
+"""For recordings that do not become ONNX."""
 
 
 def traceable_module(program: ExportedProgram, opset: int) -> torch.nn.Module:
@@ -31,13 +33,7 @@ def traceable_module(program: ExportedProgram, opset: int) -> torch.nn.Module:
     from convkit_torch.reading import flat_tensors
     from convkit_torch.signature import call_arguments
 
-    for node in program.graph.nodes:
-        name = getattr(node.target, "__name__", "")
-        if name in _CONTROL_FLOW and isinstance(node.target, torch._ops.HigherOrderOperator):
-            raise ConversionError(
-                f"the model has control flow ({name}), which the legacy exporter cannot record",
-                hint="Use torch.onnx-dynamo.",
-            )
+    refuse_control_flow(program, "Use torch.onnx-dynamo.")
     module: Any = torch.export.unflatten(program)
     # The check compares shapes in Python, which a traced shape does not allow.
     module.check_input_constraints = False
@@ -46,7 +42,7 @@ def traceable_module(program: ExportedProgram, opset: int) -> torch.nn.Module:
         if isinstance(graph, torch.fx.Graph):
             for node in graph.nodes:
                 if node.op == "call_function":
-                    node.target = _replacement(node, opset)
+                    node.target = tracer_target(node, opset)
             # Submodules of higher-order operators stay plain graph modules.
             finish = part.recompile if isinstance(part, torch.fx.GraphModule) else part.finalize
             finish()
@@ -62,7 +58,28 @@ def traceable_module(program: ExportedProgram, opset: int) -> torch.nn.Module:
     return unflattened
 
 
-def _replacement(node: Any, opset: int) -> Callable[..., Any]:
+def refuse_control_flow(program: ExportedProgram, hint: str) -> None:
+    """A trace would keep one branch in silence.
+
+    Raises:
+        ConversionError: the program branches on values.
+    """
+    import torch
+
+    for node in program.graph.nodes:
+        name = getattr(node.target, "__name__", "")
+        if name in _CONTROL_FLOW and isinstance(node.target, torch._ops.HigherOrderOperator):
+            raise ConversionError(
+                f"the model has control flow ({name}), which a tracer cannot record", hint=hint
+            )
+
+
+def tracer_target(node: Any, opset: int = ANY_OPSET) -> Callable[..., Any]:
+    """What a node is to call while a tracer watches.
+
+    Args:
+        opset: of ONNX, whose missing operators are spelled out; all are kept by default.
+    """
     import torch
 
     target: Callable[..., Any] = node.target

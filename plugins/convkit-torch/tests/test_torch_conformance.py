@@ -104,6 +104,26 @@ class TestFixShapes(InContainer, ConverterContract):
         return 100.0
 
 
+class TestInt8Dynamic(InContainer, ConverterContract):
+    container = "text"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["torch.int8-dynamic"]
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"per_channel": False, "reduce_range": "on", "mobile": True}
+
+
+class TestInt8DynamicWithOpenBatch(TestInt8Dynamic):
+    container = "text-dynamic"
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {}
+
+
 class TestRunProgram(InContainer, RunnerContract):
     @pytest.fixture
     def runner(self) -> Runner:
@@ -117,6 +137,10 @@ class TestRunTorchScript(TestRunProgram):
     def trace(self, *args: Any) -> Any:
         """That it is refused is tested beside the tracer."""
         pytest.skip("TorchScript does not show its layers")
+
+
+class TestRunInt8Dynamic(TestRunTorchScript):
+    container = "int8-dynamic"
 
 
 class TestRunStateDict(TestRunProgram):
@@ -146,6 +170,14 @@ class TestInspectTorchScript(TestInspectProgram):
     container = "torchscript"
 
 
+class TestInspectInt8Dynamic(TestInspectProgram):
+    container = "int8-dynamic"
+
+    @pytest.fixture
+    def state(self) -> State:
+        return State("torch", "int8-dynamic")
+
+
 class TestInspectStateDict(TestInspectProgram):
     container = "state-dict"
 
@@ -171,6 +203,7 @@ def test_every_converter_is_here() -> None:
     assert set(CONVERTERS) == {
         "torch.export-program",
         "torch.fix-shapes",
+        "torch.int8-dynamic",
         "torch.onnx-dynamo",
         "torch.onnx-dynamo-fp16",
         "torch.onnx-legacy",
