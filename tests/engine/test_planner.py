@@ -228,6 +228,35 @@ def test_quantizers_start_from_float_and_precision_never_rises() -> None:
     assert not found.plan(A, State("a", "int8")).paths
 
 
+def test_the_model_given_may_be_widened_and_nothing_else() -> None:
+    found = planner(
+        edge("widen", "a:fp16", "a", widens=True),
+        edge("half", "a", "a:fp16"),
+        edge("carry-half", "a:fp16", "b:fp16"),
+        edge("carry", "a", "c"),
+        edge("other", "b", "a:fp16"),
+    )
+    assert names(found.plan(State("a", "fp16"), C)) == ["widen carry"]
+    assert names(found.plan(State("a", "fp16"), State("b", "fp16"))) == ["carry-half"]
+    beyond = found.plan(B, C)
+    assert not beyond.paths, "what an edge of the path has lost is not to be made up"
+    assert reasons(beyond)["widen"][0] == "only the model given may be widened"
+
+
+@pytest.mark.parametrize(("precision", "again"), [("fp16", True), ("int8", False)])
+def test_what_was_quantized_is_not_quantized_again(precision: str, again: bool) -> None:
+    start = State("a", precision)
+    found = planner(
+        edge("widen", f"a:{precision}", "a", widens=True),
+        edge("carry", "a", "b"),
+        edge("quantize", "b", "b:int8"),
+    )
+    plan = found.plan(start, State("b", "int8"))
+    assert names(found.plan(start, B)) == ["widen carry"]
+    assert names(plan) == (["widen carry quantize"] if again else [])
+    assert again or "was quantized before" in reasons(plan)["quantize"][0]
+
+
 STEERED = (
     edge("short.direct", "a", "c"),
     edge("long.first", "a", "b"),

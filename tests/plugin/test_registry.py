@@ -29,6 +29,7 @@ def registry(*targets: str) -> Registry:
         ("UNKNOWN_FORMAT", "unknown format 'tile'"),
         ("UNKNOWN_PRECISION", "speaks of toy-int4, which toy does not have"),
         ("RAISES_PRECISION", "raises precision, from brick-fp16 to brick"),
+        ("WIDENS_NOTHING", "widens nothing, from brick to brick"),
         ("UNBOUND", "by option 'operator-set', which it lacks"),
         ("WRONG_TYPES", "cannot be read: AttributeError"),
         ("RAISES_LATER", "no licence server"),

@@ -9,13 +9,12 @@ from typing import Any
 
 from tests.support.results import put, read
 from tests.sweep.cases import cases
+from tests.sweep.trial import SILENT
 
 PAGE = Path("docs/reference/sweep.md")
 MARK = "<!-- counts: python -m tests.sweep table --write -->"
 LARGE = "light"
 """What onnx calls its whole networks, whose weights it leaves out."""
-SILENT = "ok"
-"""The verdict of convkit's verification that raises no doubt."""
 
 
 def latest(path: Path) -> list[dict[str, Any]]:

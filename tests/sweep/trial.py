@@ -26,6 +26,8 @@ from tests.sweep.cases import Case, agrees
 
 SECONDS = 120.0
 BARE = "tests.sweep.bare"
+SILENT = "ok"
+"""The verdict of convkit's verification that raises no doubt."""
 
 
 @dataclass(frozen=True)
@@ -94,31 +96,43 @@ class Bench:
             found = load(self._session, case.write(folder), "onnx", ReadOptions())
         except ConvkitError as error:
             return _refused(error, start)
+        before = SILENT
         if edge.over is not None:
             try:
-                found = self._reach(found, edge, samples)
+                found, before = self._reach(found, edge, samples)
             except ConvkitError as error:
                 return Verdict("unreached", _words(error), time.perf_counter() - start)
         try:
-            # a model that is float16 already goes to the same precision
-            target = State(edge.target.format, found.state.precision)
+            outcome = self._there(found, edge, samples)
+        except ConvkitError as error:
+            return _refused(error, start)
+        # whoever goes on from a result that is in doubt was told so on the way
+        said = before if before != SILENT else _said(outcome)
+        try:
+            path = outputs_of(self._session, outcome.final.artifact, samples)
+        except ConvkitError as error:
+            return replace(_refused(error, start), outcome="wrong", verdict=said)
+        assert path is not None
+        return replace(_judge(case, load_outputs(path, 1), start), verdict=said)
+
+    def _there(self, found: Found, edge: Edge, samples: Samples) -> Outcome:
+        """Through the edge. A model of half precision or of integers goes to the same precision
+        first; what is refused there, to float32, as its user would ask for next."""
+        refusals: list[ConvkitError] = []
+        precisions = (found.state.precision, edge.target.precision)
+        for target in dict.fromkeys(State(edge.target.format, p) for p in precisions):
             converters = [
                 e.name
                 for e in self._session.registry.converters.values()
                 if e.name.startswith(edge.converter) and e.target == target
             ]
-            outcome = self._outcome(found, target, tuple(converters[:1]), samples)
-        except ConvkitError as error:
-            return _refused(error, start)
-        judged = outcome.hops[-1].verification
-        assert judged is not None
-        try:
-            path = outputs_of(self._session, outcome.final.artifact, samples)
-        except ConvkitError as error:
-            return replace(_refused(error, start), outcome="wrong", verdict=judged.verdict)
-        assert path is not None
-        verdict = _judge(case, load_outputs(path, 1), start)
-        return replace(verdict, verdict=judged.verdict)
+            if not converters:
+                continue
+            try:
+                return self._outcome(found, target, tuple(converters[:1]), samples)
+            except ConvkitError as error:
+                refusals.append(error)
+        raise refusals[-1]
 
     def by_hand(self, case: Case, edge: Edge, folder: Path) -> Verdict:
         """By the tool alone."""
@@ -132,7 +146,7 @@ class Bench:
             source = self._unread(case, folder)
             if edge.over is not None:
                 found = load(self._session, case.write(folder), "onnx", ReadOptions())
-                source = self._reach(found, edge, samples).artifact
+                source = self._reach(found, edge, samples)[0].artifact
             inputs = folder / "inputs.npz"
             np.savez(inputs, **{str(n): _bytes(x) for n, x in enumerate(case.sets[0][0])})
             self._ask(edge, source, inputs, output)
@@ -142,15 +156,16 @@ class Bench:
             found_outputs = [[arrays[str(n)]] for n in range(len(arrays))]
         return _judge(case, found_outputs, start, edge.turned)
 
-    def _reach(self, found: Found, edge: Edge, samples: Samples) -> Found:
-        """Where the edge starts. What could not be reached is not tried again: the store keeps
-        successes only."""
+    def _reach(self, found: Found, edge: Edge, samples: Samples) -> tuple[Found, str]:
+        """Where the edge starts, and what the verification said of that. What could not be reached
+        is not tried again: the store keeps successes only."""
         assert edge.over is not None
         key = found.artifact.digest + samples.digest
         if key in self._refused:
             raise self._refused[key]
         try:
-            return self._outcome(found, edge.over, edge.by, samples).final
+            outcome = self._outcome(found, edge.over, edge.by, samples)
+            return outcome.final, _said(outcome)
         except ConvkitError as error:
             self._refused[key] = error
             raise
@@ -207,6 +222,13 @@ def bench(cache: Path) -> Iterator[Bench]:
     kit = Kit((BARE,), cache)
     with kit.session(settings=Settings(verify_samples=1), limits=Limits(SECONDS)) as session:
         yield Bench(session, kit.planner())
+
+
+def _said(outcome: Outcome) -> str:
+    """The verdict on a result."""
+    judged = outcome.hops[-1].verification
+    assert judged is not None
+    return judged.verdict
 
 
 def _whole(value: Any) -> Any:

@@ -54,7 +54,7 @@ class Half(ConverterBase):
         stays = Spared(model, str(options["keep_float"]))
         found: dict[str, list[str]] = {}
         for layer, node in layers.named_nodes(model):
-            for inner in _inside(node):
+            for inner in inside(node):
                 if stays.in_float(inner) and stays.touches_float(inner):
                     found.setdefault(f"{inner.op_type} inside {node.op_type}", []).append(layer)
         remedy = "Keep the model in float32, or unroll the loop or branch."
@@ -132,7 +132,7 @@ def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
 
 
-def _inside(node: Any) -> Iterator[Any]:
+def inside(node: Any) -> Iterator[Any]:
     """Nodes of a node's own subgraphs, at any depth."""
     from convkit_onnx.reading import graphs
 

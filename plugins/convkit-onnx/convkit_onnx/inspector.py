@@ -81,7 +81,10 @@ def io_specs(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[Tens
 def _spec(value: Any, images: bool) -> TensorSpec:
     from convkit_onnx.layers import dtype_name
 
-    tensor = value.type.tensor_type
+    kind = value.type
+    if kind.HasField("optional_type"):  # convkit always gives one
+        kind = kind.optional_type.elem_type
+    tensor = kind.tensor_type
     shape: tuple[int | str | None, ...] = ()
     if tensor.HasField("shape"):
         shape = tuple(

@@ -25,14 +25,17 @@ def convkit_formats() -> Iterable[Format]:
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Preparations, the step to float16, and those to int8."""
+    """Preparations, the step to float16, those to int8, and those back to float32."""
+    from convkit_onnx.dequantize import Dequantize, DequantizeDynamic, DequantizeWeights
     from convkit_onnx.dynamic_int8 import DynamicInt8
     from convkit_onnx.fix_shapes import FixShapes
     from convkit_onnx.half import Half
     from convkit_onnx.simplify import Sim, Slim
     from convkit_onnx.static_int8 import StaticInt8
+    from convkit_onnx.widen import Widen
 
-    return (Slim(), Sim(), FixShapes(), Half(), StaticInt8(), DynamicInt8())
+    back = (Widen(), Dequantize(), DequantizeDynamic(), DequantizeWeights())
+    return (Slim(), Sim(), FixShapes(), Half(), StaticInt8(), DynamicInt8(), *back)
 
 
 @hookimpl

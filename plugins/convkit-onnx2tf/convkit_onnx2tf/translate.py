@@ -15,6 +15,7 @@ from convkit.plugin import Artifact, HopContext, State, TensorSpec
 from convkit_onnx2tf import results, tool
 from convkit_onnx2tf.boundary import Port, prepare
 from convkit_onnx2tf.names import TENSORFLOW, TFLITE
+from convkit_onnx2tf.vectors import reshape_vectors
 
 if TYPE_CHECKING:
     from convkit_onnx2tf.results import Found
@@ -41,6 +42,7 @@ def translate(
     context.progress("preparing the model", None)
     # Parsing comes first: a damaged file should not have to wait for TensorFlow.
     model = _load(artifact.path)
+    reshape_vectors(model)
     inputs, outputs = prepare(model, TENSORFLOW if saved else TFLITE, native)
     _check_names(artifact, "inputs", artifact.inputs, inputs)
     _check_names(artifact, "outputs", artifact.outputs, outputs)

@@ -280,6 +280,19 @@ def _turned_by_itself(path: Path) -> Artifact:
     )
 
 
+def _vector(path: Path) -> Artifact:
+    """A vector laid along either axis, straight from the input."""
+    return _save(
+        path,
+        [
+            node("Flatten", ["v"], ["column"]),
+            node("Flatten", ["v"], ["row"], axis=0),
+        ],
+        [_value("v", [3])],
+        [_value("column", [3, 1]), _value("row", [1, 3])],
+    )
+
+
 def _unknown(path: Path) -> Artifact:
     """Not in the table, next to a dead operator that is not either. onnx2tf alone would make a
     custom operator of it, which no runtime has, and call that a success."""
@@ -325,6 +338,7 @@ _GOOD: dict[str, Callable[[Path], Artifact]] = {
     "lstm": _lstm,
     "turned_by_itself": _turned_by_itself,
     "suppression": _suppression,
+    "vector": _vector,
 }
 _BAD: dict[str, Callable[[Path], Artifact]] = {
     "unknown": _unknown,

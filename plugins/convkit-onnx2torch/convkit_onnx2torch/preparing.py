@@ -64,6 +64,7 @@ def prepare(
     if copy.functions:
         copy = inliner.inline_local_functions(copy)
     _drop_weights_from_inputs(copy)
+    _give_optionals(copy)
     inputs = [value.name for value in copy.graph.input]
     outputs = [value.name for value in copy.graph.output]
     names = _identifiers(copy, inputs, outputs)
@@ -96,6 +97,16 @@ def _drop_weights_from_inputs(model: Any) -> None:
     kept = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(kept)
+
+
+def _give_optionals(model: Any) -> None:
+    """Make plain inputs of optional ones: convkit always gives a tensor, and the operators that ask
+    for one take a tensor as well."""
+    for value in model.graph.input:
+        if value.type.HasField("optional_type"):
+            inner = type(value.type)()
+            inner.CopyFrom(value.type.optional_type.elem_type)
+            value.type.CopyFrom(inner)
 
 
 def _identifiers(model: Any, inputs: list[str], outputs: list[str]) -> dict[str, str]:

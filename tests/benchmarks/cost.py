@@ -1,0 +1,173 @@
+"""What the analyzer's search costs against NNCF's accuracy control and one layer at a time.
+
+All begin with the same float model in the target's format, and have the same calibration data, the
+same labelled data and the same metric. An evaluation is one pass over the whole labelled data set
+with a quantized or half-quantized model; a pass over a part of it counts as that part, and the
+analyzer's builds, which run on a few calibration samples, as theirs. convkit begins with an empty
+cache, and its time includes starting its workers. A rival that is not done after `--cap` seconds is
+stopped: what it took is then a lower bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import convkit
+from convkit import AnalysisSettings
+from convkit.api.analysis import COMPARED
+from convkit.kit import Kit
+from tests.benchmarks.tasks import Task, task
+
+CAP = 1200.0
+LIMITS = {"nncf": 5.0, "onnxruntime": 10.0}
+"""How many times as much each rival must take, in evaluations and in time."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one search took.
+
+    Attributes:
+        evaluations: passes over the labelled data.
+        float_metric, metric: before and after; None where it did not get so far.
+        done: it was not stopped.
+    """
+
+    name: str
+    evaluations: float
+    seconds: float
+    float_metric: float | None
+    metric: float | None
+    full: float | None
+    done: bool
+
+    def words(self) -> str:
+        """One line."""
+        bound = "" if self.done else ">= "
+        found = "no result" if self.metric is None else f"{self.metric:.4f}"
+        full = "" if self.full is None else f" (everything in integers {self.full:.4f})"
+        return (
+            f"{self.name:12} {bound}{self.evaluations:7.1f} evaluations, {bound}{self.seconds:7.1f}"
+            f" s: {found}{full}"
+        )
+
+
+def main(arguments: Sequence[str] = ()) -> bool:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="cost")
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--to", default="onnx-int8", choices=("onnx-int8", "openvino-int8"))
+    parser.add_argument("--max-drop", type=float, default=0.005)
+    parser.add_argument("--cap", type=float, default=CAP)
+    parser.add_argument("--rivals", default="")
+    options = parser.parse_args(arguments)
+    rivals = ["nncf", "onnxruntime"] if options.to == "onnx-int8" else ["nncf"]
+    rivals = options.rivals.split(",") if options.rivals else rivals
+    subject = task(options.model)
+    print(f"\ncost ({options.model} to {options.to}, at most {options.max_drop} lost)", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, layers = _float(subject, options.to.partition("-")[0], Path(folder))
+        print(f"  {layers} layers, {len(subject.samples())} samples")
+        ours = _ours(subject, plain, options.to, options.max_drop, Path(folder) / "cache")
+        print(f"  {ours.words()}", flush=True)
+        rows = [asdict(ours)]
+        holds = True
+        for name in rivals:
+            theirs = _rival(name, subject, plain, options.max_drop, options.cap, Path(folder))
+            fewer = theirs.evaluations / ours.evaluations
+            less = theirs.seconds / ours.seconds
+            enough = min(fewer, less) >= LIMITS[name]
+            accurate = theirs.metric is None or (ours.metric or 0.0) >= theirs.metric
+            holds = holds and enough and accurate
+            mark = "ok" if enough and accurate else "MISSED"
+            print(f"  {theirs.words()}")
+            print(
+                f"    {fewer:.1f} x the evaluations, {less:.1f} x the time (at least"
+                f" {LIMITS[name]:g}); {'' if accurate else 'MORE ACCURATE '}{mark}",
+                flush=True,
+            )
+            rows.append({**asdict(theirs), "fewer": fewer, "less": less, "accurate": accurate})
+    print(json.dumps({"benchmark": "cost", "to": options.to, "model": options.model, "rows": rows}))
+    return holds
+
+
+def _float(subject: Task, form: str, folder: Path) -> tuple[Path, int]:
+    """The float model in the target's format, and how many layers it has."""
+    made = convkit.convert(subject.model, to=form, output_dir=folder, name="float").outputs[0].path
+    return made, len(convkit.inspect(made).layers)
+
+
+def _ours(subject: Task, model: Path, to: str, max_drop: float, cache: Path) -> Spent:
+    start = time.perf_counter()
+    with Kit(cache=cache) as kit:
+        report = convkit.analyze(
+            model,
+            to=to,
+            calibration=subject.calibration,
+            data=subject.data,
+            metric=subject.metric,
+            analysis=AnalysisSettings(max_drop=max_drop, timing=False),
+            kit=kit,
+        )
+    few = COMPARED / len(subject.samples())
+    return Spent(
+        "convkit",
+        report.cost.evaluations + report.cost.builds * few,
+        time.perf_counter() - start,
+        report.float_metric,
+        report.choice.metric,
+        next((t.metric for t in report.trials if not t.float_layers), None),
+        True,
+    )
+
+
+def _rival(
+    name: str, subject: Task, model: Path, max_drop: float, cap: float, folder: Path
+) -> Spent:
+    """Run a rival in a process of its own, until it is done or its time is up."""
+    spec, log = folder / f"{name}.json", folder / f"{name}.log"
+    spec.write_text(
+        json.dumps({"task": subject.name, "model": str(model), "max_drop": max_drop}), "utf-8"
+    )
+    command = [sys.executable, "-m", "tests.benchmarks.rivals", name, str(spec), str(log)]
+    start = time.perf_counter()
+    done = True
+    with (folder / f"{name}.out").open("w+", encoding="utf-8") as said:
+        try:
+            code = subprocess.run(
+                command, timeout=cap, stdout=said, stderr=subprocess.STDOUT, env=_environment(),
+                check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            done, code = False, 0
+        if code:
+            said.seek(0)
+            raise SystemExit(f"{name} failed:\n{said.read()[-3000:]}")
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    scores: list[dict[str, Any]] = [line for line in lines if "share" in line]
+    whole = [line for line in scores if line["share"] == 1.0]
+    finished = any(line["what"] == "done" for line in lines)
+    return Spent(
+        name,
+        sum(line["share"] for line in scores),
+        time.perf_counter() - start,
+        whole[0]["metric"] if whole else None,
+        whole[-1]["metric"] if finished else None,
+        None,
+        done,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """As convkit's workers have it."""
+    return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
