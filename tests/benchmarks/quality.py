@@ -28,7 +28,7 @@ from convkit.errors import ConvkitError
 from convkit.events import silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit
 from tests.benchmarks.rivals import Reader
-from tests.benchmarks.subjects import Difference, Judge
+from tests.benchmarks.subjects import Judge
 from tests.benchmarks.tasks import Sample, Task, task
 
 TARGETS = ("onnx-int8", "openvino-int8", "tflite-int8")
@@ -57,6 +57,7 @@ class Row:
     Attributes:
         loss: of mAP against the original, with its 95 % interval.
         time: over the float file's, `time_low` and `time_high` bound it.
+        ahead: mAP that the analyzer's has more, with its 95 % interval.
     """
 
     name: str
@@ -68,6 +69,9 @@ class Row:
     time_low: float | None
     time_high: float | None
     size: int
+    ahead: float
+    ahead_low: float
+    ahead_high: float
     note: str = ""
 
     def words(self) -> str:
@@ -249,9 +253,13 @@ def _rows(
         form = kit.format_of(subject.model, None)
         source = load(session, subject.model, form, ReadOptions())
         judge = Judge(session, subject, data, source)
-        for name, path in files.items():
-            found = load(session, path, kit.format_of(path, None), ReadOptions())
-            gap: Difference = judge.difference(source, found)
+        loaded = {
+            name: load(session, path, kit.format_of(path, None), ReadOptions())
+            for name, path in files.items()
+        }
+        for name, found in loaded.items():
+            gap = judge.difference(source, found)
+            ahead = judge.difference(found, loaded.get("analyzer", found))
             timed = times[name]
             ratio = timed.ratio
             first = timed.title == benchmark.baseline
@@ -265,6 +273,9 @@ def _rows(
                 None if ratio is None else ratio.low,
                 None if ratio is None else ratio.high,
                 found.artifact.size_bytes,
+                ahead.value,
+                ahead.low,
+                ahead.high,
                 timed.error,
             )
     return rows
@@ -284,7 +295,8 @@ def _verdicts(rows: Mapping[str, Row]) -> dict[str, bool]:
     )
     for name, row in rows.items():
         if name.startswith(("(b)", "(c)")):
-            said[f"more accurate than {name}"] = ours.metric >= row.metric
+            by = f"{row.ahead:+.4f} [{row.ahead_low:+.4f}, {row.ahead_high:+.4f}]"
+            said[f"more accurate than {name}: {by}"] = row.ahead >= 0
             if row.time_high is not None and ours.time_low is not None:
                 said[f"not slower than {name}"] = ours.time_low <= row.time_high
     return said

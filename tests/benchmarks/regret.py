@@ -39,6 +39,8 @@ SMALLEST = "cnn"
 FRESH = 1000
 BETTER = 4.0
 """dB asked for beyond everything in integers, where that meets the goal."""
+NOTHING = 0.25
+"""dB that make no difference."""
 ROUNDING = 1e-9
 
 
@@ -48,7 +50,9 @@ class Row:
 
     Attributes:
         price: predicted from the graph; `time` is measured, over float's.
-        metric: on fresh samples; `low` and `high` bound what the analyzer's is better by.
+        sqnr_db: on fresh samples, as all that follows; `behind` is what the analyzer's lacks of it.
+        metric: `low` and `high` bound what the analyzer's is better by.
+        labelled: the analyzer was asked for the metric, not for decibels.
     """
 
     choice: str
@@ -56,14 +60,16 @@ class Row:
     price: float
     time: float | None
     sqnr_db: float
+    behind: float
     metric: float
     low: float
     high: float
+    labelled: bool
 
     @property
     def holds(self) -> bool:
-        """The analyzer's choice is not worse by more than chance."""
-        return self.high >= 0
+        """The analyzer's choice is not worse by more than chance in what it was asked for."""
+        return self.high >= 0 if self.labelled else self.behind <= NOTHING
 
 
 class Search:
@@ -163,6 +169,7 @@ def _compared(kit: Kit, subject_of: Task, max_drop: float) -> dict[str, Any]:
         judge = Judge(subject.session, subject_of, data, subject.source)
         ours = built["analyzer"]
         assert ours is not None, "the analyzer's own choice cannot be built"
+        reached = judge.decibels(subject.source, ours.found)
         rows = []
         for name, theirs in built.items():
             if theirs is None:
@@ -174,10 +181,12 @@ def _compared(kit: Kit, subject_of: Task, max_drop: float) -> dict[str, Any]:
                 len(choices[name]),
                 search.prices.of(choices[name]).cost,
                 times.get(name),
-                theirs.sqnr_db,
+                level := judge.decibels(subject.source, theirs.found),
+                level - reached,
                 gap.first,
                 gap.low,
                 gap.high,
+                bool(report.metric),
             )
             rows.append(row)
             print(f"    {_words(row)}", flush=True)

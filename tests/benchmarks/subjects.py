@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.analysis.sensitivity.subject import Subject
+from convkit.analysis.sensitivity.subject import Subject, combined_db
 from convkit.api.analysis import COMPARED
 from convkit.api.run import Run
 from convkit.artifact import ReadOptions, State
@@ -18,7 +18,7 @@ from convkit.engine.calibrate import CalibrationRequest
 from convkit.engine.evaluate import Evaluator
 from convkit.engine.session import Found, Session, Settings
 from convkit.engine.sources import load
-from convkit.engine.verify import load_outputs
+from convkit.engine.verify import compare_outputs, load_outputs
 from convkit.events import silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit, Steering
 from convkit_vision.bootstrap import paired_bootstrap
@@ -90,6 +90,13 @@ class Judge:
         draws = np.random.default_rng(0).integers(0, len(change), (RESAMPLES, len(change)))
         low, high = np.quantile(change[draws].mean(1), [0.025, 0.975])
         return Difference(float(a.mean()), float(b.mean()), float(low), float(high))
+
+    def decibels(self, reference: Found, found: Found) -> float:
+        """SQNR of a model's outputs against the reference's."""
+        sides = [self._evaluator.outputs(x.artifact) for x in (reference, found)]
+        assert sides[0] is not None and sides[1] is not None, "no runner"
+        slices, _ = compare_outputs(reference.artifact, found.artifact, sides[0], sides[1])
+        return combined_db(slices)
 
     def _results(self, found: Found) -> Any:
         """Detections in COCO's form, or which samples were right."""

@@ -15,7 +15,7 @@ from convkit.codec import decode, encode
 from convkit.engine.calibrate import CalibrationRequest, source_of
 from convkit.engine.digest import digest_files, digest_key
 from convkit.engine.evaluate import Evaluator
-from convkit.engine.session import Samples, Session
+from convkit.engine.session import Samples, Session, Stage
 from convkit.lint import CalibrationWarning, Preparation
 from convkit.plugin.protocols import DeclaringMetric, DeclaringSource
 
@@ -41,7 +41,7 @@ def lint_calibration(
     if not data.count or not artifact.inputs:
         return ()
     with session.stage("looking at the calibration data") as stage:
-        found = _first_of_each(_checks(session, artifact, data, request, evaluator))
+        found = _first_of_each(_checks(stage, artifact, data, request, evaluator))
         stage.detail = f"{len(found)} warnings" if found else "in order"
     for one in found:
         if not data.synthetic:  # has been said when the numbers were made
@@ -65,12 +65,13 @@ def _samples(own: Portrait, judged: Portrait | None) -> Iterator[CalibrationWarn
 
 
 def _checks(
-    session: Session,
+    stage: Stage,
     artifact: Artifact,
     data: CalibrationData,
     request: CalibrationRequest,
     evaluator: Evaluator | None,
 ) -> Iterator[CalibrationWarning]:
+    session = stage.session
     if data.synthetic:
         yield warning("synthetic", "the samples are random numbers that convkit made")
         return
@@ -81,7 +82,7 @@ def _checks(
         mine = source.preparation(place, artifact, request.transform)
     samples = evaluator.samples if evaluator is not None else None
     theirs = _of_evaluation(session, evaluator)
-    yield from _stored(session, artifact, data, samples, mine, theirs)
+    yield from _stored(stage, artifact, data, samples, mine, theirs)
     if place is not None and source is not None:
         held = source.files(place)
         yield from files.labels_among(held, place)
@@ -90,7 +91,7 @@ def _checks(
 
 
 def _stored(
-    session: Session,
+    stage: Stage,
     artifact: Artifact,
     data: CalibrationData,
     samples: Samples | None,
@@ -116,7 +117,8 @@ def _stored(
         judged = draw(samples.path, samples.count, specs) if samples is not None else None
         return encode((*_declared(mine, theirs, own), *_samples(own, judged)))
 
-    _, document, _ = session.store.produce(key, make)
+    _, document, cached = stage.session.store.produce(key, make)
+    stage.outcome = "cached" if cached else stage.outcome
     return tuple(decode(CalibrationWarning, one) for one in document)
 
 

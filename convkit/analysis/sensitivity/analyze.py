@@ -24,6 +24,8 @@ from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial
 TIMED = 6
 """So many trials are timed, besides the float model and everything in integers."""
 TIMING_SECONDS = 2.0
+USUAL_SQNR = 20.0
+"""dB; an error of a tenth of the signal."""
 FLOAT = "float"
 UNEXPLAINED = 4.0
 """So many times the expected error is more than the ranking's own inaccuracy explains."""
@@ -39,7 +41,8 @@ class AnalysisSettings:
 
     Attributes:
         max_drop: of the metric against the float model.
-        min_sqnr: in dB; what is asked of the outputs where there is no metric.
+        min_sqnr: in dB; how well the outputs must agree with the float model's. With a metric both
+            are asked for; without one, 20 dB where nothing else is said.
         max_time: of one inference over the float model's; None for any.
         max_size: of the file in bytes; None for any.
         budget: quantized models that may be built.
@@ -47,7 +50,7 @@ class AnalysisSettings:
     """
 
     max_drop: float = 0.005
-    min_sqnr: float = 20.0
+    min_sqnr: float | None = None
     max_time: float | None = None
     max_size: int | None = None
     budget: int = 40
@@ -112,12 +115,15 @@ def analyze_subject(
     elif found.reason:
         session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
     noise = _noise(subject, found, samples)
+    goal = Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr)
+    if float_metric is None and goal.min_sqnr is None:
+        goal = Goal(None, USUAL_SQNR)
     search = Search(
         subject,
         propose(layers, integer, session.registry.exclusion_rules.values()),
         Prices(layers, integer),
         noise,
-        Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr),
+        goal,
         settings.budget,
         float_metric,
     )
@@ -150,7 +156,7 @@ def analyze_subject(
         data=data,
         float_metric=float_metric,
         max_drop=settings.max_drop if metric else None,
-        min_sqnr=None if metric else settings.min_sqnr,
+        min_sqnr=goal.min_sqnr,
         max_time=settings.max_time,
         max_size=settings.max_size,
         cost=Cost(

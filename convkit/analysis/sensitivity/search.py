@@ -34,6 +34,8 @@ MOST_GAIN = 60.0
 """dB; a region that promises more promises everything."""
 MOST_MISSING = 12.0
 """dB; beyond it, steps are taken by what they gain for their price."""
+WORTH_SAVING = 0.01
+"""Of a float inference's time; a smaller saving is not worth the metric on a whole data set."""
 EAGER = 0.02
 """Share of float arithmetic that counts for nothing when gains are weighed against their price:
 else the cheapest region would always win, however little it gains."""
@@ -53,28 +55,29 @@ class Goal:
 
     Attributes:
         max_drop: of the metric against the float model; None where there is no metric.
-        min_sqnr: in dB; decides where there is none.
+        min_sqnr: of the outputs, in dB; None where only the metric counts.
     """
 
     max_drop: float | None
-    min_sqnr: float
+    min_sqnr: float | None
 
     def met(self, trial: Trial) -> bool:
         """Whether a measured trial is accurate enough."""
         if not trial.measured:
             return False
-        if self.max_drop is not None:
-            return trial.drop is not None and trial.drop <= self.max_drop
-        return _db(trial) >= self.min_sqnr
+        alike = self.min_sqnr is None or _db(trial) >= self.min_sqnr
+        if self.max_drop is None:
+            return alike
+        return alike and trial.drop is not None and trial.drop <= self.max_drop
 
     def missing(self, trial: Trial) -> float:
         """About how many dB a trial is short of the goal: what a metric loses goes with the size of
         the error, which is half its power in dB."""
-        if self.max_drop is None:
-            return max(LEAST_GAIN, self.min_sqnr - _db(trial))
-        if not trial.drop or not self.max_drop:
-            return MOST_MISSING
-        return min(MOST_MISSING, max(1.0, 20.0 * math.log10(trial.drop / self.max_drop)))
+        short = LEAST_GAIN if self.min_sqnr is None else self.min_sqnr - _db(trial)
+        if self.max_drop is not None and trial.drop is not None and trial.drop > self.max_drop:
+            factor = trial.drop / self.max_drop if self.max_drop else math.inf
+            short = max(short, 1.0, 20.0 * math.log10(factor))
+        return min(MOST_MISSING, max(LEAST_GAIN, short))
 
 
 Key = tuple[frozenset[str], tuple[tuple[str, OptionValue], ...]]
@@ -148,9 +151,9 @@ class Search:
             region = next((r for r in self.regions if r.name == name), None)
             if region is None or self.goal.met(best):
                 continue
-            trial = self._judged(self._measure((region,), "ladder"))
+            trial = self._measure((region,), "ladder")
             if trial.measured and _db(trial) >= _db(best) + gain:
-                best, chosen = trial, (region,)
+                best, chosen = self._judged(trial), (region,)
         return chosen
 
     def _repair(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
@@ -257,7 +260,11 @@ class Search:
             if t.measured and t.metric is None and dict(t.options) == self.options
         )
         for price, _, trial in passed:
-            if price < cost and self._promising(trial) and self.goal.met(self._judged(trial)):
+            if (
+                price <= cost - WORTH_SAVING
+                and self._promising(trial)
+                and self.goal.met(self._judged(trial))
+            ):
                 return tuple(known[name] for name in trial.regions)
         return current
 
@@ -272,7 +279,7 @@ class Search:
             halves = [r for r in inside if 2 * len(r.layers) >= len(region.layers)]
             for choice in (rest, *((*rest, half) for half in halves)):
                 saved = cost - self.prices.of(_layers(choice)).cost
-                if saved > 0 and self._key(_layers(choice)) not in self.trials:
+                if saved >= WORTH_SAVING and self._key(_layers(choice)) not in self.trials:
                     found.append((saved, choice))
         if self.noise is not None and found:
             errors = self.noise.errors([_layers(choice) for _, choice in found])

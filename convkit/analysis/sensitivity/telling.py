@@ -68,8 +68,9 @@ def _headline(report: Sensitivity, choice: Trial) -> str:
         text = f"Only {share:.0%} of the arithmetic runs in integers. " + text
     else:
         text += f", {share:.1%} of the arithmetic in integers"
-    goal = f"a drop of {report.max_drop:g}" if report.metric else f"{report.min_sqnr:g} dB"
-    return f"{text}. The goal of {goal} is {'met' if report.reached else 'missed'}."
+    goals = [f"a drop of {report.max_drop:g}"] if report.max_drop is not None else []
+    goals += [f"{report.min_sqnr:g} dB"] if report.min_sqnr is not None else []
+    return f"{text}. The goal of {' and '.join(goals)} is {'met' if report.reached else 'missed'}."
 
 
 def _accuracy(report: Sensitivity, trial: Trial) -> str:

@@ -37,10 +37,9 @@ from convkit.errors import ExitCode
 @click.option(
     "--min-sqnr",
     type=float,
-    default=20.0,
-    show_default=True,
     metavar="DB",
-    help="Without --data: how well the outputs must agree with the float model's.",
+    help="How well the outputs must agree with the float model's: 20 without --data; with it,"
+    " asked for besides --max-drop.",
 )
 @click.option("--max-time", type=float, metavar="X", help="Time over the float model's, at most.")
 @click.option("--max-size", type=float, metavar="MB", help="Size of the file, at most.")
