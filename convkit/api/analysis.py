@@ -27,6 +27,8 @@ from convkit.sensitivity import Sensitivity
 
 COMPARED = 16
 """Outputs are compared on so many samples of the calibration data."""
+RANKED = 300
+"""So many samples, at most, say what ranges tensors have; quantizers take as many."""
 
 
 class SensitivityReport(Sensitivity):
@@ -141,6 +143,7 @@ def sensitivity(
         UsageError, ConvkitError: see `analyze`.
     """
     samples = run.samples(COMPARED) or run.made_up_samples()
+    ranked = run.samples(RANKED) or samples
     executor = run.executor
     chosen = [p for p in session.settings.exclude if p != AUTO]
     first: NothingBuiltError | None = None
@@ -155,7 +158,7 @@ def sensitivity(
         subject = Subject(session, executor, approach, samples, evaluator, asked)
         make = _differentiable(executor)
         try:
-            return analyze_subject(subject, analysis, title, samples, make)
+            return analyze_subject(subject, analysis, title, ranked, make)
         except NothingBuiltError as error:
             first = first or error
             session.notice(f"{error.message}. Looking for another way.", "warning")

@@ -21,6 +21,9 @@ from convkit.quant import QuantRecipe
 
 Progress = Callable[[str, float | None], None]
 
+RANKED_BYTES = 1 << 30
+"""A ranking holds so many bytes of samples in memory at most."""
+
 
 def op_convert(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Run one hop; answers the artifact that the converter describes."""
@@ -107,10 +110,13 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
 
     artifact = decode(Artifact, arguments["artifact"])
     settings = decode(RankSettings, arguments["settings"])
-    samples = [
-        _as_taken(sample, artifact)
-        for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
-    ]
+    samples: list[list[Any]] = []
+    room = RANKED_BYTES
+    for sample in _samples(Path(arguments["inputs"]), arguments["limit"]):
+        samples.append(_as_taken(sample, artifact))
+        room -= sum(value.nbytes for value in samples[-1])
+        if room < 0:
+            break
     writer, folder = traces.Writer(0), Path(arguments["folder"])
     found = _implementation(arguments).rank(
         artifact, samples, settings, _parts, writer.add, progress

@@ -313,6 +313,7 @@ class RankSettings:
     weight_bits: int = 8
     symmetric: bool = False
     per_channel: bool = True
+    gradients: int = 8
     probes: int = 2
     seed: int = 0
     threads: int = 0
@@ -332,7 +333,7 @@ class Ranking:
         weights: the same, of quantizing the weights of the operator that computes it; 0 where it
             has none.
         weighted: bool array (tensors,): whether it has any.
-        forward, backward: passes per sample.
+        forward, backward: passes per sample whose gradients are taken.
         float_passes: time of all of it over that of one plain float pass over the same samples.
     """
 

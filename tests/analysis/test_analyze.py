@@ -231,7 +231,9 @@ def test_too_few_samples_for_the_drop_are_told(
 
 def test_the_command_line(case: Case, tmp_path: Path) -> None:
     flags = ("analyze", case.model, "--to", "onnx-int8", "--calibration", case.samples)
-    answer = run(*flags, "--min-sqnr", f"{GOAL:g}", "--budget", "12", "--no-bench", "--json", cwd=tmp_path)
+    answer = run(
+        *flags, "--min-sqnr", f"{GOAL:g}", "--budget", "12", "--no-bench", "--json", cwd=tmp_path
+    )
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["reached"] is True
     assert "most sensitive of" in answer.err

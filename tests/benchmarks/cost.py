@@ -116,7 +116,7 @@ def _ours(subject: Task, model: Path, to: str, max_drop: float, cache: Path) -> 
             calibration=subject.calibration,
             data=subject.data,
             metric=subject.metric,
-            analysis=AnalysisSettings(max_drop=max_drop, timing=False),
+            analysis=AnalysisSettings(max_drop=max_drop, timing=False, ranking=False),
             kit=kit,
         )
     few = COMPARED / len(subject.samples())

@@ -47,6 +47,7 @@ class AnalysisSettings:
         max_size: of the file in bytes; None for any.
         budget: quantized models that may be built.
         timing: whether the best ones are timed.
+        ranking: whether layers are ranked even where the first builds are good enough.
     """
 
     max_drop: float = 0.005
@@ -55,6 +56,7 @@ class AnalysisSettings:
     max_size: int | None = None
     budget: int = 40
     timing: bool = True
+    ranking: bool = True
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -102,27 +104,15 @@ def analyze_subject(
     warnings = _doubts(subject, float_metric, settings)
     layers = subject.layers
     integer = subject.integer
-    found = effects(
-        session,
-        subject.source,
-        twin,
-        samples,
-        differentiable,
-        subject.full.found if subject.full else None,
-    )
-    if not found.ranker:
-        session.notice(f"layers cannot be ranked: {found.reason}; structure decides", "warning")
-    elif found.reason:
-        session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
-    noise = _noise(subject, found, samples)
     goal = Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr)
     if float_metric is None and goal.min_sqnr is None:
         goal = Goal(None, USUAL_SQNR)
+    ranking = _Ranking(subject, samples, differentiable)
     search = Search(
         subject,
         propose(layers, integer, session.registry.exclusion_rules.values()),
         Prices(layers, integer),
-        noise,
+        ranking.noise,
         goal,
         settings.budget,
         float_metric,
@@ -135,7 +125,11 @@ def analyze_subject(
     if settings.timing:
         trials = _timed(subject, search, trials, chosen)
     chosen = _choice(trials, chosen, settings, search.goal)
-    trials = _predicted_times((*trials, *search.predicted()))
+    noise, found = None, Effects()
+    if settings.ranking or ranking.asked:
+        noise, found = ranking.noise(), ranking.found
+        trials = search.expected((*trials, *search.predicted()))
+    trials = _predicted_times(trials)
     used = {name for trial in trials for name in trial.regions}
     seconds = time.perf_counter() - start
     report = Sensitivity(
@@ -174,24 +168,52 @@ def analyze_subject(
     return dataclasses.replace(report, notes=notes(report))
 
 
-def _noise(subject: Subject, found: Effects, samples: Samples) -> Noise | None:
-    """What the ranking expects; where everything in integers is far worse than that, with the rest
-    laid upon the layers that seem to be to blame."""
-    if not found.ranker:
-        return None
-    noise = Noise(subject.layers, subject.integer, found.tensors, found.weights)
-    if found.ranker == tap.NAME:
-        return noise
-    full = subject.full
-    if full is None:
-        return noise
-    measured, expected = 10.0 ** (-full.sqnr_db / 10.0), noise.error([])
-    if not UNEXPLAINED * expected < measured < float("inf"):
-        return noise
-    more = completed(
-        subject.session, found, subject.approach.twin, full.found, samples, measured - expected
-    )
-    return Noise(subject.layers, subject.integer, more.tensors, more.weights)
+class _Ranking:
+    """The ranking of one subject, made when it is asked for."""
+
+    def __init__(
+        self, subject: Subject, samples: Samples, differentiable: Callable[[str], Found]
+    ) -> None:
+        self._subject, self._samples = subject, samples
+        self._differentiable = differentiable
+        self.found = Effects()
+        self.asked = False
+        self._noise: Noise | None = None
+
+    def noise(self) -> Noise | None:
+        """What it expects; where everything in integers is far worse than that, with the rest laid
+        upon the layers that seem to be to blame. None where nothing could be ranked."""
+        if not self.asked:
+            self.asked = True
+            self._noise = self._made()
+        return self._noise
+
+    def _made(self) -> Noise | None:
+        subject, twin = self._subject, self._subject.approach.twin
+        session, full = subject.session, subject.full
+        self.found = found = effects(
+            session,
+            subject.source,
+            twin,
+            self._samples,
+            self._differentiable,
+            full.found if full else None,
+        )
+        if not found.ranker:
+            said = f"layers cannot be ranked: {found.reason}; structure decides"
+            session.notice(said, "warning")
+            return None
+        if found.reason:
+            session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
+        noise = Noise(subject.layers, subject.integer, found.tensors, found.weights)
+        if found.ranker == tap.NAME or full is None:
+            return noise
+        measured, expected = 10.0 ** (-full.sqnr_db / 10.0), noise.error([])
+        if not UNEXPLAINED * expected < measured < float("inf"):
+            return noise
+        missing = measured - expected
+        more = completed(session, found, twin, full.found, self._samples, missing)
+        return Noise(subject.layers, subject.integer, more.tensors, more.weights)
 
 
 def _doubts(

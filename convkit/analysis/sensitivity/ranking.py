@@ -19,9 +19,6 @@ from convkit.plugin.protocols import Ranker, RankSettings, Tracer
 from convkit.traces import Trace, read
 
 MATRICES = "ranking.safetensors"
-MOST_SAMPLES = 8
-"""A ranking looks at so many samples; more change little, as the fact that layers differ by
-magnitudes makes plain."""
 SUFFICIENT = 0.5
 """Share of the multiply-accumulates whose layers must be found again for a ranking to count."""
 
@@ -146,13 +143,12 @@ def _ranked(
     session: Session, ranker: Ranker, form: Found, twin: Found, samples: Samples, stage: Stage
 ) -> Effects:
     settings = RankSettings(seed=session.settings.seed, threads=session.settings.threads)
-    limit = min(MOST_SAMPLES, samples.count)
     key = digest_key(
         {
             "kind": "ranking",
             "ranker": session.implementation_key("rankers", ranker.name, ranker.requirements),
             "artifact": [form.artifact.digest, encode(form.artifact.inputs)],
-            "samples": [samples.digest, limit],
+            "samples": [samples.digest, samples.count],
             "settings": encode(settings),
         }
     )
@@ -161,7 +157,7 @@ def _ranked(
         arguments = {
             "artifact": encode(form.artifact),
             "inputs": str(samples.path),
-            "limit": limit,
+            "limit": samples.count,
             "settings": encode(settings),
             "folder": str(folder),
             "matrices": MATRICES,

@@ -109,7 +109,8 @@ class Search:
     """One search.
 
     Attributes:
-        noise: None where no ranker could tell anything; regions are then tried by structure.
+        rank: what the ranking expects; asked when regions have to be chosen, since it costs more
+            than a build. None where no ranker could tell anything; structure decides then.
         float_metric: the float model's, None without labels.
         budget: builds at most.
     """
@@ -117,7 +118,7 @@ class Search:
     subject: Subject
     regions: Sequence[Region]
     prices: Prices
-    noise: Noise | None
+    rank: Callable[[], Noise | None]
     goal: Goal
     budget: int
     float_metric: float | None = None
@@ -197,10 +198,11 @@ class Search:
         fresh = [r for r in fresh if self._allowed({*kept, *r.layers})]
         if not fresh:
             return []
-        if self.noise is None:
+        noise = self.rank()
+        if noise is None:
             return self._by_structure(fresh)
-        before = decibels(self.noise.error(kept))
-        after = self.noise.errors([{*kept, *r.layers} for r in fresh])
+        before = decibels(noise.error(kept))
+        after = noise.errors([{*kept, *r.layers} for r in fresh])
         worth = self._worth(current)
         gains = [
             _Gain(region, min(decibels(float(error)) - before, MOST_GAIN), worth(region))
@@ -281,9 +283,10 @@ class Search:
                 saved = cost - self.prices.of(_layers(choice)).cost
                 if saved >= WORTH_SAVING and self._key(_layers(choice)) not in self.trials:
                     found.append((saved, choice))
-        if self.noise is not None and found:
-            errors = self.noise.errors([_layers(choice) for _, choice in found])
-            base = self.noise.error(_layers(current))
+        noise = self.rank()
+        if noise is not None and found:
+            errors = noise.errors([_layers(choice) for _, choice in found])
+            base = noise.error(_layers(current))
             keyed = [
                 (decibels(float(e)) - decibels(base) + 40.0 * saved, number, choice)
                 for number, ((saved, choice), e) in enumerate(zip(found, errors, strict=True))
@@ -366,10 +369,20 @@ class Search:
         self.trials[key] = trial
         return trial
 
+    def expected(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
+        """Trials with what the ranking expects of them."""
+        noise = self.rank()
+        if noise is None:
+            return tuple(trials)
+        return tuple(
+            dataclasses.replace(t, predicted_db=decibels(noise.error(t.float_layers)))
+            for t in trials
+        )
+
     def predicted(self) -> tuple[Trial, ...]:
         """Choices that were not built, each the best one by the ranking that holds the one before:
         what more float would promise."""
-        if self.noise is None:
+        if self.rank() is None:
             return ()
         found: list[Trial] = []
         current: tuple[Region, ...] = ()
@@ -394,7 +407,6 @@ class Search:
             regions=tuple(r.name for r in selection),
             float_layers=tuple(sorted(layers, key=order.__getitem__)),
             phase=phase,
-            predicted_db=None if self.noise is None else decibels(self.noise.error(layers)),
             float_macs=price.float_macs,
             islands=price.islands,
         )

@@ -24,9 +24,11 @@ def notes(report: Sensitivity) -> tuple[str, ...]:
         if full is not None and full.time is not None and full.name != choice.name:
             text += f"; with nothing in float {full.time:.2f}"
         said.append(text + ".")
+        if choice.time_low is not None and choice.time_low > 1.0:
+            said.append("On this processor integers are slower than float for this model.")
     if not report.reached:
         said.append(_short_of(report))
-    if not report.ranker:
+    if not report.ranker and any(t.phase == "search" for t in report.trials):
         said.append("Layers could not be ranked; regions were tried by structure alone.")
     ups = _surprises(report)
     if ups:

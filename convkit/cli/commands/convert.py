@@ -111,7 +111,10 @@ def command(
         from convkit.analysis.sensitivity.analyze import AnalysisSettings
 
         analysis = AnalysisSettings(
-            max_drop=flags["max_drop"], budget=flags["budget"], timing=False
+            max_drop=flags["max_drop"],
+            budget=flags["budget"],
+            timing=False,
+            ranking=False,
         )
     with ProgressView(terminal) as view:
         result = convert(

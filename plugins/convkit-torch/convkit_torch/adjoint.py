@@ -37,8 +37,8 @@ Parts = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class AdjointRanker:
-    """Two float passes per sample (ranges, and the values whose gradients are taken), one for the
-    effects of weights, and one backward pass for each probe."""
+    """One float pass over all samples for the ranges; over some of them one whose gradients are
+    taken, one for the effects of weights, and one backward pass for each probe."""
 
     name: str = "torch.adjoint"
     format: str = "torch"
@@ -101,6 +101,7 @@ def _rank(
     plain, clock = _Stopwatch(), _Stopwatch()
     call = _plain(program)
     ranges, outputs, warm = Ranges(len(whole.places)), [], set()
+    chosen = samples[: settings.gradients]
     for number, sample in enumerate(samples):
         progress("ranges", number / len(samples))
         shapes = tuple(tensor.shape for tensor in sample)
@@ -108,10 +109,13 @@ def _rank(
             if shapes not in warm:  # kernels are chosen at the first call
                 call(sample)
                 warm.add(shapes)
-            with plain:
-                call(sample)
+            if number < len(chosen):
+                with plain:
+                    call(sample)
             with clock:
-                outputs.append(whole.run(ranges, *sample))
+                results = whole.run(ranges, *sample)
+        if number < len(chosen):
+            outputs.append(results)
         if not number:
             _show(whole.places, ranges.first, show)
             ranges.first_run_over()
@@ -119,11 +123,11 @@ def _rank(
         directions = _Directions(outputs, parts, settings.seed)
         grids = ranges.grids(settings.activation_bits, settings.symmetric)
     watch = Gradients(grids, ranges.broken)
-    rows = len(samples) * settings.probes
+    rows = len(chosen) * settings.probes
     activations = np.zeros((rows, len(whole.places)))
     weights = np.zeros_like(activations)
-    for number, sample in enumerate(samples):
-        progress("gradients", number / len(samples))
+    for number, sample in enumerate(chosen):
+        progress("gradients", number / len(chosen))
         with clock:
             results = whole.run(watch, *sample)
             _check(whole, watch)
@@ -139,7 +143,7 @@ def _rank(
         np.array([place.weighted for place in whole.places], np.bool_),
         forward=3,
         backward=settings.probes,
-        float_passes=clock.seconds / max(plain.seconds, 1e-9),
+        float_passes=clock.seconds / max(plain.seconds * len(samples) / len(chosen), 1e-9),
     )
 
 
