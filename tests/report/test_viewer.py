@@ -131,6 +131,8 @@ def test_it_ends_when_it_is_told_to(number: signal.Signals, model: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
         env=quiet,
+        # a job runner may let its children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         lines = [process.stdout.readline() for _ in range(4)]
