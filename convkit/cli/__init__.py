@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -17,5 +20,11 @@ def main() -> None:
         code = run()
     except KeyboardInterrupt:  # while modules are loaded, or while `run` says goodbye
         sys.stderr.write("error: interrupted\n")
-        code = 130
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        # Where the signal came while an extension ran code of its own, Python remembers it and
+        # would end itself by SIGINT, whatever the exit code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise SystemExit(code)
