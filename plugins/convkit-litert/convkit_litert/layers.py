@@ -114,15 +114,20 @@ def compute(op: Operator, graph: Subgraph) -> str:
 
 
 _TORCH_SCOPE = re.compile(r"^[A-Za-z_][\w.]*(/[A-Za-z_][\w.]*)*;")
+_READER = "_input_nhwc"
+"""onnx2tf names a tensor so after the convolution that reads it in another layout."""
 _OWN_SCOPE = re.compile(r"^([\w.]+)/[a-z0-9_]+(#\d+)?$")
 
 
 def scope(tensor_name: str) -> str:
     """The module path inside a tensor's name, empty where there is none.
 
-    Reads the names that this plugin writes (`neck.up/resize_nearest_neighbor`) and those of
-    litert-torch (`pkg.Net/pkg.Neck_neck/torch.nn.modules.upsampling.Upsample_up;3`).
+    Reads the names that this plugin writes (`neck.up/resize_nearest_neighbor`), those of
+    litert-torch (`pkg.Net/pkg.Neck_neck/torch.nn.modules.upsampling.Upsample_up;3`) and those that
+    come from torch's older ONNX exporter (`/neck/blocks.0/conv/Conv_output_0`).
     """
+    if tensor_name.startswith("/"):
+        return _onnx_scope(tensor_name)
     own = _OWN_SCOPE.match(tensor_name)
     if own:
         return own.group(1)
@@ -130,6 +135,19 @@ def scope(tensor_name: str) -> str:
         return ""
     first = next((part for part in tensor_name.split(";") if part and not part.isdigit()), "")
     return ".".join(attribute for attribute in map(_attribute, first.split("/")[1:]) if attribute)
+
+
+def _onnx_scope(name: str) -> str:
+    """A tensor that is named after the operator which reads it says nothing of its own place. A
+    child of a container repeats the container's name: `/body/body.0/Gemm_output_0`."""
+    if _READER in name:
+        return ""
+    path = ""
+    for part in name.split("/")[1:-1]:
+        container = path.rpartition(".")[2]
+        repeated = bool(container) and part.startswith(container + ".")
+        path += part.removeprefix(container) if repeated else ("." if path else "") + part
+    return path
 
 
 def _attribute(component: str) -> str:

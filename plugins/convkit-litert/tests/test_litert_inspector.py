@@ -65,6 +65,10 @@ def test_layers_are_connected_in_order(encoder: Converted) -> None:
         ("a.Net/a.Neck_neck/torch.nn.modules.conv.Conv2d_conv;2", "neck.conv"),
         ("a.Net/a.Neck_neck/t.BatchNorm2d_bn;;a.Net/a.Neck_neck/t.Conv2d_c;1", "neck.bn"),
         ("StatefulPartitionedCall:0", ""),
+        ("/model.22/cv2.2/cv2.2.0/conv/Conv_output_nhwc", "model.22.cv2.2.0.conv"),
+        ("/model.22/Concat_2_output_0", "model.22"),
+        ("/model.1/conv/Conv_input_nhwc_padded", ""),
+        ("/Reshape_output_0", ""),
         ("output", ""),
     ],
 )
