@@ -139,14 +139,15 @@ def scope(tensor_name: str) -> str:
 
 def _onnx_scope(name: str) -> str:
     """A tensor that is named after the operator which reads it says nothing of its own place. A
-    child of a container repeats the container's name: `/body/body.0/Gemm_output_0`."""
+    child of a container repeats the end of the container's path: `/head/cv2.0/cv2.0.1/Conv`."""
     if _READER in name:
         return ""
     path = ""
     for part in name.split("/")[1:-1]:
-        container = path.rpartition(".")[2]
-        repeated = bool(container) and part.startswith(container + ".")
-        path += part.removeprefix(container) if repeated else ("." if path else "") + part
+        known = path.split(".")
+        ends = (".".join(known[place:]) for place in range(len(known)))
+        shared = next((end for end in ends if end and part.startswith(end + ".")), "")
+        path += part.removeprefix(shared) if shared else ("." if path else "") + part
     return path
 
 

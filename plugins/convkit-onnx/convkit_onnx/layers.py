@@ -150,10 +150,12 @@ def scope(node: Any) -> str:
             return next((name for name in reversed(names[:-1]) if name), "")
     path = ""
     for part in node.name.split("/")[1:-1] if node.name.startswith("/") else ():
-        # A child of a container repeats the container's name: /body/body.0/Gemm.
-        container = path.rpartition(".")[2]
-        repeated = bool(container) and part.startswith(container + ".")
-        path += part.removeprefix(container) if repeated else ("." if path else "") + part
+        # A child of a container repeats the end of its path: /body/body.0/Gemm, and
+        # /head/cv2.0/cv2.0.1/Conv for head.cv2.0.1.
+        known = path.split(".")
+        ends = (".".join(known[place:]) for place in range(len(known)))
+        shared = next((end for end in ends if end and part.startswith(end + ".")), "")
+        path += part.removeprefix(shared) if shared else ("." if path else "") + part
     return path
 
 

@@ -44,7 +44,7 @@ def test_description(saved):
     [
         ("/backbone/stem/conv/Conv", "backbone.stem.conv"),
         ("/body/body.0/Conv", "body.0"),
-        ("/net/body/body.0/body.0.1/Conv", "net.body.0.body.0.1"),
+        ("/net/body/body.0/body.0.1/Conv", "net.body.0.1"),
         ("/Conv", ""),
         ("Conv_3", ""),
     ],
