@@ -90,11 +90,14 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--max-drop", type=float, default=0.004)
+    parser.add_argument("--min-sqnr", type=float, help="dB asked for besides")
     parser.add_argument("--budget", type=int, default=40)
     options = parser.parse_args(arguments)
     print(f"\nquality (coco-map on {FRESH} fresh scenes, 95 % paired bootstrap)", flush=True)
     found = []
-    analysis = AnalysisSettings(max_drop=options.max_drop, budget=options.budget, timing=False)
+    analysis = AnalysisSettings(
+        max_drop=options.max_drop, min_sqnr=options.min_sqnr, budget=options.budget, timing=False
+    )
     with Kit() as kit, tempfile.TemporaryDirectory() as folder:
         for name in options.models.split(","):
             subject = task(name)
