@@ -12,7 +12,7 @@ from convkit.engine.executor import Approach, Executor
 from convkit.engine.recipes import FULL
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.verify import compare_outputs, outputs_of
-from convkit.errors import ConvkitError, NoPathError
+from convkit.errors import ConvkitError, NoPathError, UsageError
 from convkit.plans import OptionValue
 from convkit.quant import LayerInfo, QuantRecipe, QuantRule
 from convkit.verification import SliceAgreement
@@ -47,11 +47,15 @@ class Subject:
         Args:
             samples: on which outputs are compared.
             asked: what stays in float in any case.
+
+        Raises:
+            UsageError: the outputs do not vary on the samples.
         """
         self.session, self.approach, self.samples = session, approach, samples
         self.evaluator, self.asked = evaluator, asked
         self._executor = executor
         self._reference = self._judge()
+        self._check_telling()
 
     @property
     def source(self) -> Found:
@@ -122,6 +126,21 @@ class Subject:
         if self.full is None:
             return frozenset(layer.name for layer in self.layers) - spared
         return integer_layers(self.layers, self.full.found) - spared
+
+    def _check_telling(self) -> None:
+        """Outputs that are the same whatever goes in agree with anything.
+
+        Raises:
+            UsageError: no output varies on the samples.
+        """
+        found, outputs = self._reference
+        slices, _ = compare_outputs(found.artifact, found.artifact, outputs, outputs)
+        if slices and all(s.constant for s in slices):
+            kind = "random inputs" if self.samples.synthetic else "samples"
+            raise UsageError(
+                f"the float model's outputs do not vary on the {kind}, so nothing can be measured",
+                hint="Give real samples that differ from each other: --calibration PATH.",
+            )
 
     def _judge(self) -> tuple[Found, Path]:
         """The original and its outputs; where nothing runs it, its twin's."""

@@ -53,11 +53,21 @@ def layers(
     """
     from convkit_torch import reading, script_layers
 
+    names = [spec.name for spec in inputs]
     try:
-        found, results = script_layers.run(module, examples, [spec.name for spec in inputs])
+        found, results = script_layers.run(module, examples, names)
     except Exception as exc:  # TorchScript reports everything as RuntimeError, or worse
-        raise _refusal(path, examples, exc, "Check --shape and --dtype.") from exc
+        try:
+            found, results = script_layers.run(module, _attended(examples), names)
+        except Exception:
+            raise _refusal(path, examples, exc, "Check --shape and --dtype.") from exc
     return found, reading.flat_tensors(results)
+
+
+def _attended(examples: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Ones for integers and booleans: a mask of zeros leaves nothing to attend to, and integer
+    kernels refuse the NaN that comes of it."""
+    return tuple(t if t.is_floating_point() else t.new_ones(t.shape) for t in examples)
 
 
 def agree(described: Sequence[TensorSpec], found: Sequence[torch.Tensor], path: Path) -> None:

@@ -241,3 +241,27 @@ def test_layers_of_any_torchscript_are_counted(tmp_path):
     assert np.sum([x.parameter_count for x in seen.layers]) == sum(
         p.numel() for p in module.parameters()
     )
+
+
+class Masked(torch.nn.Module):
+    """A mean over what a mask lets through: of nothing, it is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(30, 16)
+        self.head = torch.nn.Linear(16, 4)
+
+    def forward(self, ids: Any, mask: Any) -> Any:
+        weights = mask.unsqueeze(-1).to(torch.float32)
+        return self.head((self.table(ids) * weights).sum(1) / weights.sum(1))
+
+
+def test_a_mask_of_zeros_is_not_held_against_a_model(cache: Path, tmp_path: Path) -> None:
+    ids, mask = torch.arange(12).reshape(2, 6), torch.ones(2, 6, dtype=torch.int64)
+    torch.export.save(program_of(Masked(), ids, mask), tmp_path / "masked.pt2")
+    samples = [{"ids": ids.numpy(), "mask": mask.numpy()}]
+    made = convkit.convert(
+        tmp_path / "masked.pt2", to="torch-int8-dynamic", calibration=samples, output_dir=tmp_path
+    )
+    assert made.verification is not None
+    assert made.verification.verdict == "ok"
