@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,16 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--max-drop", type=float, default=0.005)
     parser.add_argument("--cap", type=float, default=CAP)
     parser.add_argument("--rivals", default="")
+    parser.add_argument("--fresh", type=int, help="score on so many fresh samples instead")
     options = parser.parse_args(arguments)
     rivals = ["nncf", "onnxruntime"] if options.to == "onnx-int8" else ["nncf"]
     rivals = options.rivals.split(",") if options.rivals else rivals
     subject = task(options.model)
     print(f"\ncost ({options.model} to {options.to}, at most {options.max_drop} lost)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        if options.fresh:
+            data = subject.fresh(Path(folder) / "fresh", options.fresh)
+            subject = replace(subject, data=data)
         plain, layers = _float(subject, options.to.partition("-")[0], Path(folder))
         print(f"  {layers} layers, {len(subject.samples())} samples")
         ours = _ours(subject, plain, options.to, options.max_drop, Path(folder) / "cache")
@@ -137,7 +141,15 @@ def _rival(
     """Run a rival in a process of its own, until it is done or its time is up."""
     spec, log = folder / f"{name}.json", folder / f"{name}.log"
     spec.write_text(
-        json.dumps({"task": subject.name, "model": str(model), "max_drop": max_drop}), "utf-8"
+        json.dumps(
+            {
+                "task": subject.name,
+                "data": str(subject.data),
+                "model": str(model),
+                "max_drop": max_drop,
+            }
+        ),
+        "utf-8",
     )
     command = [sys.executable, "-m", "tests.benchmarks.rivals", name, str(spec), str(log)]
     start = time.perf_counter()

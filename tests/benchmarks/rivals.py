@@ -12,6 +12,7 @@ so that whoever stops the process knows how far it came.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -211,7 +212,7 @@ def main() -> None:
     """Run one rival."""
     name, spec_file, out = sys.argv[1:]
     spec = json.loads(Path(spec_file).read_text("utf-8"))
-    subject = task(spec["task"])
+    subject = dataclasses.replace(task(spec["task"]), data=Path(spec["data"]))
     NAMES[name](spec, Log(subject, Path(out)), subject)
 
 
