@@ -99,12 +99,24 @@ def test_prices_count_islands_and_crossings() -> None:
     prices = Prices(layers, {x.name for x in layers})
     assert prices.of([]).cost == 0.0
     one = prices.of(["c1", "r1"])
-    assert (one.float_macs, one.islands, one.crossings) == (0.25, 1, 2)
+    assert (one.float_macs, one.islands) == (0.25, 1)
     two = prices.of(["c1", "r1", "c3", "r3"])
     assert (two.float_macs, two.islands) == (0.5, 2)
     joined = prices.of(["c1", "r1", "c2", "r2"])
-    assert (joined.islands, joined.crossings) == (1, 2)
-    assert joined.cost < two.cost + 0.01
+    assert (joined.float_macs, joined.islands) == (0.5, 1)
+    assert joined.cost < two.cost
+
+
+def test_what_passes_over_memory_has_a_price_too() -> None:
+    layers = chain(4, macs=64)
+    names = [name for layer in layers for name in layer.outputs]
+    sizes = {name: 100 if name in ("y0", "a0") else 1 for name in names}
+    prices = Prices(layers, {x.name for x in layers}, sizes)
+    large, small = prices.of(["c0", "r0"]), prices.of(["c3", "r3"])
+    assert large.float_macs == small.float_macs
+    assert large.cost > 5 * small.cost
+    everything = prices.of([x.name for x in layers])
+    assert everything.cost == pytest.approx(1.0)
 
 
 def test_proposals_are_contiguous_modules_and_layers_and_leave_enough_in_integers() -> None:

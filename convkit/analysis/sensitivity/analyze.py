@@ -12,7 +12,7 @@ from convkit.analysis.bench import BenchSettings, bench_found
 from convkit.analysis.sensitivity import tap
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
-from convkit.analysis.sensitivity.ranking import Effects, completed, effects
+from convkit.analysis.sensitivity.ranking import Effects, completed, effects, trace
 from convkit.analysis.sensitivity.regions import propose
 from convkit.analysis.sensitivity.search import Goal, Search
 from convkit.analysis.sensitivity.subject import Subject
@@ -108,10 +108,11 @@ def analyze_subject(
     if float_metric is None and goal.min_sqnr is None:
         goal = Goal(None, USUAL_SQNR)
     ranking = _Ranking(subject, samples, differentiable)
+    prices = Prices(layers, integer, _sizes(subject))
     search = Search(
         subject,
         propose(layers, integer, session.registry.exclusion_rules.values()),
-        Prices(layers, integer),
+        prices,
         ranking.noise,
         goal,
         settings.budget,
@@ -129,7 +130,7 @@ def analyze_subject(
     if settings.ranking or ranking.asked:
         noise, found = ranking.noise(), ranking.found
         trials = search.expected((*trials, *search.predicted()))
-    trials = _predicted_times(trials)
+    trials = _predicted_times(trials, prices)
     used = {name for trial in trials for name in trial.regions}
     seconds = time.perf_counter() - start
     report = Sensitivity(
@@ -279,21 +280,33 @@ def _timed(
     return tuple(found)
 
 
-def _predicted_times(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Times by the share of the arithmetic in float, between everything in integers, which was
-    timed, and the float model."""
+def _predicted_times(trials: Sequence[Trial], prices: Prices) -> tuple[Trial, ...]:
+    """Times by the share of the work in float, between everything in integers, which was timed,
+    and the float model."""
     full = next((t for t in trials if t.phase == "baseline" and t.time is not None), None)
     if full is None or full.time is None:
         return tuple(trials)
-    least, floor = full.time, full.float_macs or 0.0
+    least, floor = full.time, prices.of(full.float_layers).cost
     return tuple(
         dataclasses.replace(
-            t, predicted_time=least + (1 - least) * (t.float_macs - floor) / max(1e-9, 1 - floor)
+            t,
+            predicted_time=least
+            + (1 - least) * (prices.of(t.float_layers).cost - floor) / max(1e-9, 1 - floor),
         )
-        if t.float_macs is not None
-        else t
         for t in trials
     )
+
+
+def _sizes(subject: Subject) -> dict[str, int]:
+    """Elements of the float model's tensors; of none where its runtime does not show its inside."""
+    session, twin = subject.session, subject.approach.twin
+    try:
+        with session.stage("sizes of all tensors") as stage, session.store.scratch() as folder:
+            nodes = trace(session, twin, subject.samples, folder, stage).nodes
+    except ConvkitError as error:
+        session.notice(f"only multiply-accumulates are priced: {error.message}")
+        return {}
+    return {node.tensor: node.sketch.size for node in nodes if node.tensor}
 
 
 def _choice(

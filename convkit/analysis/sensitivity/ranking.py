@@ -132,7 +132,7 @@ def _injected(
         for number, found in enumerate((twin, full)):
             folder = scratch / str(number)
             folder.mkdir()
-            traces.append(_trace(session, found, samples, folder, stage).nodes)
+            traces.append(trace(session, found, samples, folder, stage).nodes)
     errors = tap.injected(twin.inspection.layers, traces[0], traces[1])
     if not errors:
         raise ConvkitError("the quantized file names none of its tensors as the float one does")
@@ -170,7 +170,7 @@ def _ranked(
     activations, weights, weighted = _matrices(folder / MATRICES)
     stage.progress("finding the layers again", None)
     with session.store.scratch() as scratch:
-        traced = _trace(session, twin, samples, scratch, stage)
+        traced = trace(session, twin, samples, scratch, stage)
         found = layer_map(ranked.nodes, weighted, traced.nodes, twin.inspection.layers)
     tensors, layers = columns(found, activations, weights)
     return Effects(
@@ -190,7 +190,7 @@ def _matrices(path: Path) -> tuple[Any, Any, list[bool]]:
     return arrays["activations"], arrays["weights"], [bool(w) for w in arrays["weighted"]]
 
 
-def _trace(session: Session, twin: Found, samples: Samples, folder: Path, stage: Stage) -> Trace:
+def trace(session: Session, twin: Found, samples: Samples, folder: Path, stage: Stage) -> Trace:
     """What the float model computes on the first sample.
 
     Raises:
