@@ -51,6 +51,7 @@ def test_one_command_makes_scores_times_and_reports(models: Models, folder: Path
     assert suite.get("failures") == "0" and suite.get("tests") == "10"
 
 
+@pytest.mark.slow  # every format of the graph
 def test_what_cannot_be_made_does_not_sink_the_rest(models: Models, folder: Path) -> None:
     broken = folder / "broken.onnx"
     broken.write_bytes(models.onnx.read_bytes()[:200])

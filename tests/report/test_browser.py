@@ -237,6 +237,7 @@ def test_a_manifest_can_be_saved_and_read(written: Write, show: Show) -> None:
     saved = json.loads(Path(download.path()).read_text("utf-8"))
     assert saved == encode(comparison.models[4].manifest)
     place.locator(".raw summary").click()
+    page.wait_for_function("place => place.textContent", arg=place.locator("pre").element_handle())
     assert json.loads(place.locator("pre").inner_text()) == saved
 
 
