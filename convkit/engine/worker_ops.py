@@ -106,7 +106,7 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
     from safetensors.numpy import save_file
 
     from convkit import traces
-    from convkit.plugin.protocols import RankSettings
+    from convkit.plugin.ranking import RankSettings
 
     artifact = decode(Artifact, arguments["artifact"])
     settings = decode(RankSettings, arguments["settings"])

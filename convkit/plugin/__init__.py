@@ -32,9 +32,6 @@ if TYPE_CHECKING:
         Option,
         OrderedSource,
         Profiler,
-        Ranker,
-        Ranking,
-        RankSettings,
         ReferenceMetric,
         Renamer,
         Runner,
@@ -45,6 +42,7 @@ if TYPE_CHECKING:
         TraitProvision,
         TraitRequirement,
     )
+    from convkit.plugin.ranking import ExclusionRule, Ranker, Ranking, RankSettings
     from convkit.quant import LayerInfo, QuantRecipe, QuantRule, QuantScheme
 
 _HOMES = {
@@ -57,7 +55,7 @@ _HOMES = {
     "DeclaringSource": "convkit.plugin.protocols",
     "Detection": "convkit.artifact",
     "Environment": "convkit.environment",
-    "ExclusionRule": "convkit.plugin.protocols",
+    "ExclusionRule": "convkit.plugin.ranking",
     "ExecutedLayer": "convkit.delegates",
     "ExecutionProfile": "convkit.delegates",
     "Format": "convkit.artifact",
@@ -86,9 +84,9 @@ _HOMES = {
     "Sample": "convkit.plugin.protocols",
     "Session": "convkit.plugin.protocols",
     "State": "convkit.artifact",
-    "Ranker": "convkit.plugin.protocols",
-    "Ranking": "convkit.plugin.protocols",
-    "RankSettings": "convkit.plugin.protocols",
+    "Ranker": "convkit.plugin.ranking",
+    "Ranking": "convkit.plugin.ranking",
+    "RankSettings": "convkit.plugin.ranking",
     "TracedTensor": "convkit.plugin.protocols",
     "Tracer": "convkit.plugin.protocols",
     "TensorSpec": "convkit.artifact",

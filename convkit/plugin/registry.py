@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
-        ExclusionRule,
         Inspector,
         Metric,
-        Ranker,
         Runner,
         Sample,
     )
+    from convkit.plugin.ranking import ExclusionRule, Ranker
 
 KINDS = (
     "formats",
@@ -97,12 +96,14 @@ class Registry:
     @cached_property
     def exclusion_rules(self) -> Mapping[str, ExclusionRule]:
         """Priors of the analyzer by name."""
-        return self._collect("exclusion_rules", _shaped("ExclusionRule", "name", "reason"))
+        return self._collect(
+            "exclusion_rules", _shaped("ExclusionRule", "name", "reason", home="ranking")
+        )
 
     @cached_property
     def rankers(self) -> Mapping[str, Ranker]:
         """Rankers by name."""
-        return self._collect("rankers", _shaped("Ranker", "name", "format"))
+        return self._collect("rankers", _shaped("Ranker", "name", "format", home="ranking"))
 
     @cached_property
     def delegate_rules(self) -> Mapping[str, DelegateRules]:
@@ -199,11 +200,11 @@ class Registry:
         self._broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
 
 
-def _shaped(name: str, *texts: str) -> Callable[[Any], str]:
+def _shaped(name: str, *texts: str, home: str = "protocols") -> Callable[[Any], str]:
     """A check that a thing has all members of a protocol, and texts where texts belong."""
-    from convkit.plugin import protocols
+    from importlib import import_module
 
-    protocol: type = getattr(protocols, name)
+    protocol: type = getattr(import_module(f"convkit.plugin.{home}"), name)
 
     def check(thing: Any) -> str:
         if not isinstance(thing, protocol):

@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from convkit.plugin.protocols import (
         CalibrationSource,
         Converter,
-        ExclusionRule,
         Inspector,
         Metric,
-        Ranker,
         Runner,
         Sample,
     )
+    from convkit.plugin.ranking import ExclusionRule, Ranker
 
 hookspec = HookspecMarker(PROJECT)
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from convkit.engine.recipes import heavy, output_island
 from convkit.nodes import operator_kind
-from convkit.plugin.protocols import ExclusionRule
+from convkit.plugin.ranking import ExclusionRule
 from convkit.quant import LayerInfo
 from convkit.sensitivity import Region, RegionKind
 

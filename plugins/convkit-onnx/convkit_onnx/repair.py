@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError
 from convkit.plugin import Option
-from convkit_onnx.chains import NORMALIZATION, chains
 
 if TYPE_CHECKING:
     from convkit_onnx.chains import Chain
@@ -42,6 +41,7 @@ def equalized(work: Work) -> list[str]:
     """
     import onnx
 
+    from convkit_onnx.chains import chains
     from convkit_onnx.equalize import equalize
 
     how = work.options["equalize"]
@@ -63,6 +63,8 @@ def _by_activations(work: Work, chain: Chain) -> bool:
     """Whether the range of the tensor in between counts, and not that of the first weights. Where
     channels of a weight have scales of their own, and for a normalization, which has no matrix,
     it is the tensor that shares a scale."""
+    from convkit_onnx.chains import NORMALIZATION
+
     how = work.options["equalize"]
     apart = bool(work.options["per_channel"]) or chain.first.op_type == NORMALIZATION
     return how == "activations" or (how == "auto" and apart)
