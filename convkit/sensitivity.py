@@ -18,6 +18,10 @@ from convkit.quant import QuantRecipe, QuantRule
 RegionKind = Literal["layer", "module", "stretch", "output", "kind"]
 Phase = Literal["baseline", "ladder", "repair", "search", "prune", "predicted"]
 
+INTEGER_SHARE = 0.9
+"""A file called int8 is expected to do so much of its arithmetic in integers; where it does less,
+that is said first."""
+
 
 def decibels(error: float) -> float:
     """The SQNR in dB of a relative error power; infinity for 0."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from convkit.cli.terminal import Terminal, human_bytes, human_seconds
 from convkit.manifest import HopRecord, manifest_path
 from convkit.results import ConversionResult, Output, Scoreboard
+from convkit.sensitivity import INTEGER_SHARE
 from convkit.verification import Verification
 
 LISTED_LAYERS = 4
-INTEGER_SHARE = 0.9
-"""A file called int8 is expected to do so much of its arithmetic in integers."""
 
 
 def show(terminal: Terminal, result: ConversionResult) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convkit.sensitivity import Sensitivity, Trial
+from convkit.sensitivity import INTEGER_SHARE, Sensitivity, Trial
 
 CLEARLY = 1.0
 """dB by which outputs are better beyond doubt."""
-INTEGER_SHARE = 0.9
-"""A file called int8 is expected to do so much of its arithmetic in integers."""
 
 
 def notes(report: Sensitivity) -> tuple[str, ...]:
