@@ -52,19 +52,35 @@ class Prices:
             integer: names of layers in integers when nothing is kept in float.
             sizes: tensor name to number of elements, as far as known.
         """
-        self._layers = layers
-        self._integer = integer
         self._sizes = sizes or {}
-        self._macs = sum(layer.macs for layer in layers) or 1
-        self._work = sum(map(self._work_of, layers)) or 1
-        self._writer = {name: layer for layer in layers for name in layer.outputs}
+        work = {layer.name: self._work_of(layer) for layer in layers}
+        macs = {layer.name: layer.macs for layer in layers}
+        self._work, all_macs = sum(work.values()) or 1, sum(macs.values()) or 1
+        slow = [layer.name for layer in layers if layer.name not in integer]
+        self._slow = sum(macs[x] for x in slow) / all_macs, sum(work[x] for x in slow) / self._work
+        self._own = {
+            name: (macs[name] / all_macs, work[name] / self._work)
+            for name in macs
+            if name in integer
+        }
+        writers = {name: layer.name for layer in layers for name in layer.outputs}
+        self._edges: dict[str, list[tuple[str, str, str]]] = {layer.name: [] for layer in layers}
+        for layer in layers:
+            for tensor in layer.inputs:
+                writer = writers.get(tensor)
+                if writer is not None:
+                    for end in {writer, layer.name}:
+                        self._edges[end].append((tensor, writer, layer.name))
+        self._known: dict[frozenset[str], Price] = {}
 
     def of(self, float_layers: Collection[str]) -> Price:
         """The price of keeping these layers in float."""
-        kept = set(float_layers)
-        in_float = {x.name for x in self._layers if x.name in kept or x.name not in self._integer}
-        chosen = in_float & kept
-        slow = [x for x in self._layers if x.name in in_float]
+        chosen = frozenset(self._edges.keys() & set(float_layers))
+        if chosen not in self._known:
+            self._known[chosen] = self._priced(chosen)
+        return self._known[chosen]
+
+    def _priced(self, chosen: frozenset[str]) -> Price:
         parent = {name: name for name in chosen}
 
         def root(name: str) -> str:
@@ -75,21 +91,20 @@ class Prices:
 
         crossing: set[str] = set()
         touched: set[str] = set()
-        for layer in self._layers:
-            for tensor in layer.inputs:
-                writer = self._writer.get(tensor)
-                if writer is None:
-                    continue
-                a, b = writer.name, layer.name
-                if a in parent and b in parent:
-                    parent[root(a)] = root(b)
-                elif (a in chosen) != (b in chosen) and (a in in_float) != (b in in_float):
+        for name in chosen:
+            for tensor, writer, reader in self._edges[name]:
+                other = reader if writer == name else writer
+                if other in chosen:
+                    parent[root(other)] = root(name)
+                elif name in self._own and other in self._own:
                     crossing.add(tensor)
-                    touched.add(a if a in chosen else b)
+                    touched.add(name)
+        macs, work = self._slow
+        added = [self._own[name] for name in sorted(chosen) if name in self._own]
         return Price(
-            sum(x.macs for x in slow) / self._macs,
+            macs + sum(share for share, _ in added),
             len({root(name) for name in touched}),
-            sum(map(self._work_of, slow)) / self._work + self._conversions(crossing),
+            work + sum(share for _, share in added) + self._conversions(crossing),
         )
 
     def _work_of(self, layer: LayerInfo) -> float:
@@ -98,5 +113,5 @@ class Prices:
     def _conversions(self, tensors: Iterable[str]) -> float:
         return sum(
             ELEMENT * self._sizes[name] / self._work if name in self._sizes else CROSSING
-            for name in tensors
+            for name in sorted(tensors)
         )

@@ -34,8 +34,9 @@ MOST_GAIN = 60.0
 """dB; a region that promises more promises everything."""
 MOST_MISSING = 12.0
 """dB; beyond it, steps are taken by what they gain for their price."""
-WORTH_SAVING = 0.01
-"""Of a float inference's time; a smaller saving is not worth the metric on a whole data set."""
+WORTH_SAVING = 0.03
+"""Of a float inference's time, as predicted: what is less, `bench` would call equal, and it is not
+worth builds and the metric on a whole data set."""
 EAGER = 0.02
 """Share of float arithmetic that counts for nothing when gains are weighed against their price:
 else the cheapest region would always win, however little it gains."""
@@ -127,6 +128,7 @@ class Search:
     builds: int = 0
     evaluations: int = 0
     _built: dict[Key, Built] = field(default_factory=dict)
+    _ranked: bool = False
 
     def run(self) -> Trial:
         """Search; the answer is the choice, and `trials` has everything that was tried."""
@@ -198,6 +200,7 @@ class Search:
         fresh = [r for r in fresh if self._allowed({*kept, *r.layers})]
         if not fresh:
             return []
+        self._ranked = True
         noise = self.rank()
         if noise is None:
             return self._by_structure(fresh)
@@ -283,8 +286,8 @@ class Search:
                 saved = cost - self.prices.of(_layers(choice)).cost
                 if saved >= WORTH_SAVING and self._key(_layers(choice)) not in self.trials:
                     found.append((saved, choice))
-        noise = self.rank()
-        if noise is not None and found:
+        noise = self.rank() if self._ranked and found else None
+        if noise is not None:
             errors = noise.errors([_layers(choice) for _, choice in found])
             base = noise.error(_layers(current))
             keyed = [
@@ -335,7 +338,8 @@ class Search:
         name = trial.name
         with session.stage(f"build {self.builds} of at most {self.budget}: {name}") as stage:
             try:
-                built = self.subject.build(recipe(name, selection), self.options, stage)
+                full = None if selection or self.options else self.subject.full
+                built = full or self.subject.build(recipe(name, selection), self.options, stage)
             except ConvkitError as error:
                 stage.outcome, stage.detail = "failed", error.message
                 trial = dataclasses.replace(trial, error=error.message)
