@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
 from convkit.engine.exclusions import AUTO, rules
-from convkit.engine.hops import HopResult, run_hop
-from convkit.engine.locate import locate
+from convkit.engine.hops import HopResult, is_done, run_hop
+from convkit.engine.judging import Judge
 from convkit.engine.planner import Banned, Beginning, beginning, require_path
 from convkit.engine.precheck import in_words, obstacles, remedy
 from convkit.engine.recipes import FULL, asked, ladder
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.traits import describe, satisfies
-from convkit.engine.verify import load_outputs, outputs_of, verify
+from convkit.engine.verify import load_outputs, outputs_of
 from convkit.errors import (
     ConversionError,
     ConvkitError,
@@ -121,6 +124,10 @@ class Executor:
     choices: dict[State, Choice] = field(default_factory=dict)
     _edges: dict[str, str] = field(default_factory=dict)
     _beginnings: dict[Beginning, str] = field(default_factory=dict)
+    _judge: Judge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._judge = Judge(self.session, self.reference, self.samples)
 
     def reach(self, target: State) -> Outcome:
         """Make the target by the best path that works.
@@ -187,8 +194,7 @@ class Executor:
             path = require_path(plan)
             hops: list[WalkedHop] = []
             try:
-                for step in path.steps[: steps(path)]:
-                    hops.append(self._hop(step, hops))
+                self._walk(path.steps[: steps(path)], hops)
                 return _Road(plan, path, tuple(hops), tuple(failed))
             except (ConversionError, NumericError, EnvironmentBuildError) as error:
                 step = path.steps[len(hops)]
@@ -220,48 +226,79 @@ class Executor:
         if failures >= MAX_FAILURES or isinstance(error, WorkerError | EnvironmentBuildError):
             self._edges[name] = evidence
 
-    def _hop(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
-        """One hop, with the plugins that listen told of its beginning and end."""
+    def _walk(self, steps: Sequence[Step], hops: list[WalkedHop]) -> None:
+        """Walk steps one by one; each is appended once it was judged. While the next one converts,
+        the verdict may be under way; what a quantizer starts from is judged first."""
+        open_hop: _OpenHop | None = None
+        for step, following in zip(steps, (*steps[1:], None), strict=True):
+            last = open_hop.found if open_hop else hops[-1].result.found if hops else self.reference
+            converts = following is not None and not self._quantizes(following)
+            try:
+                begun = self._begin(step, last, following_converts=converts)
+            except ConvkitError:
+                if open_hop is not None:
+                    hops.append(open_hop.finish())  # an earlier fault explains the later one
+                raise
+            if open_hop is not None:
+                try:
+                    hops.append(open_hop.finish())
+                except BaseException:
+                    begun.give_up()
+                    raise
+            open_hop = begun
+            if not begun.under_way:
+                hops.append(begun.finish())
+                open_hop = None
+
+    def _quantizes(self, step: Step) -> bool:
+        return self.session.registry.converters[step.converter].takes_recipe
+
+    def _begin(self, step: Step, previous: Found, *, following_converts: bool) -> _OpenHop:
+        """Convert; the verdict is still to come.
+
+        Args:
+            following_converts: something else is done while this is judged.
+        """
+        session = self.session
+        converter = session.registry.converters[step.converter]
+        with ExitStack() as stack:
+            stack.enter_context(self._told(step))
+            self._check_traits(converter, previous)
+            found = obstacles(session, converter, previous.artifact, step.options)
+            if found:
+                raise ConversionError(f"{converter.name} {in_words(found)}", hint=remedy(found))
+            where = f" in {step.environment}" if step.environment else ""
+            title = f"{step.source} -> {step.target} by {step.converter}{where}"
+            stage = stack.enter_context(session.stage(title))
+            if converter.takes_recipe:
+                hop = self._quantize(step, converter, previous, stage)
+                settled = partial(_settled, hop, stage)
+                return _OpenHop(hop.result.found, stage, False, settled, stack.pop_all())
+            if following_converts and not is_done(
+                session, step, previous.artifact, self.calibration, None
+            ):
+                self._judge.prepare(step.target.format)
+            result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
+            waiting = self._judge.beside(result.found, previous) if following_converts else None
+
+            def judged() -> WalkedHop:
+                wait = waiting or partial(self._judge.judge, result.found, previous)
+                return _settled(WalkedHop(step, result, None, (), *wait(stage)), stage)
+
+            return _OpenHop(result.found, stage, waiting is not None, judged, stack.pop_all())
+
+    @contextmanager
+    def _told(self, step: Step) -> Iterator[None]:
+        """The plugins that listen are told of a hop's beginning and end."""
         manager = self.session.manager
         manager.notify("convkit_step_started", step=step)
         start, ok = time.perf_counter(), False
         try:
-            hop = self._walk(step, before)
+            yield
             ok = True
         finally:
             seconds = time.perf_counter() - start
             manager.notify("convkit_step_finished", step=step, seconds=seconds, ok=ok)
-        return hop
-
-    def _walk(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
-        session = self.session
-        previous = before[-1].result.found if before else self.reference
-        converter = session.registry.converters[step.converter]
-        self._check_traits(converter, previous)
-        found = obstacles(session, converter, previous.artifact, step.options)
-        if found:
-            raise ConversionError(f"{converter.name} {in_words(found)}", hint=remedy(found))
-        where = f" in {step.environment}" if step.environment else ""
-        title = f"{step.source} -> {step.target} by {step.converter}{where}"
-        with session.stage(title) as stage:
-            if converter.takes_recipe:
-                hop = self._quantize(step, converter, previous, stage)
-            else:
-                result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
-                hop = WalkedHop(step, result, None, (), *self._judge(result.found, previous, stage))
-            stage.detail = _detail(hop)
-            wrong = hop.verification is not None and hop.verification.verdict == "wrong"
-            stage.outcome = "failed" if wrong else stage.outcome
-        if hop.verification is not None and wrong:
-            evidence = list(hop.verification.problems[:3])
-            if hop.verification.divergence is not None:
-                evidence.append(str(hop.verification.divergence))
-            raise NumericError(
-                f"the result of {step.converter} does not compute what the original does: "
-                + "; ".join(evidence),
-                hint=self._wrong_hint(hop),
-            )
-        return hop
 
     def _check_traits(self, converter: Converter, previous: Found) -> None:
         for requirement in converter.requires:
@@ -273,39 +310,6 @@ class Executor:
                     f"{converter.name} requires {describe(requirement)}, "
                     f"the artifact has {requirement.trait} {value}"
                 )
-
-    def _judge(
-        self, found: Found, previous: Found, stage: Stage
-    ) -> tuple[Verification | None, Verification | None]:
-        if self.samples is None:
-            return None, None
-        stage.progress("verifying against the original", None)
-        verdict = verify(
-            self.session,
-            self.reference.artifact,
-            found.artifact,
-            self.samples,
-            against="original",
-            stage=stage,
-        )
-        culprit = None
-        behind = previous is not self.reference
-        half = self.reference.state.precision == "fp16" != previous.state.precision
-        if behind and (half or verdict.verdict in ("wrong", "degraded")):
-            culprit = verify(
-                self.session,
-                previous.artifact,
-                found.artifact,
-                self.samples,
-                against=str(previous.state),
-                stage=stage,
-            )
-            if half and culprit.verdict == "wrong" != verdict.verdict:
-                # beside an original in half precision it would pass; its predecessor is sharper
-                verdict = dataclasses.replace(verdict, verdict="wrong", problems=culprit.problems)
-        references = (self.reference,) if previous is self.reference else (self.reference, previous)
-        place = locate(self.session, references, found, self.samples, verdict.verdict, stage)
-        return dataclasses.replace(verdict, divergence=place), culprit
 
     def _quantize(
         self, step: Step, converter: Converter, previous: Found, stage: Stage
@@ -332,7 +336,7 @@ class Executor:
                 errors.append(error)
                 attempts.append(Attempt(recipe, float("-inf"), f"failed: {error.message}", 0))
                 continue
-            judged, culprit = self._judge(result.found, previous, stage)
+            judged, culprit = self._judge.judge(result.found, previous, stage)
             hop = WalkedHop(step, result, recipe, (), judged, culprit)
             if judged is None:
                 return hop
@@ -395,13 +399,67 @@ class Executor:
             return False
         return any(mixes_kinds(o) for o in load_outputs(path, samples.count))
 
-    def _wrong_hint(self, hop: WalkedHop) -> str:
-        if hop.predecessor is not None and hop.predecessor.verdict == "wrong":
-            return f"This hop is the culprit: its own input {hop.step.source} was still right."
-        if hop.attempts:
-            tried = ", ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB" for a in hop.attempts)
-            return f"Tried: {tried}. More or better calibration data may help."
-        return "--avoid or --via choose another road; `convkit plan --explain` lists them."
+
+@dataclass
+class _OpenHop:
+    """A hop whose result is there, and its verdict not yet.
+
+    Attributes:
+        stage: of its conversion; it ends with the verdict.
+        under_way: it is being judged now.
+        judged: judges, or waits for the verdict.
+        told: who waits for the hop's end.
+    """
+
+    found: Found
+    stage: Stage
+    under_way: bool
+    judged: Callable[[], WalkedHop]
+    told: ExitStack
+
+    def finish(self) -> WalkedHop:
+        """The hop with its verdict.
+
+        Raises:
+            NumericError: it is wrong.
+        """
+        with self.told:
+            return self.judged()
+
+    def give_up(self) -> None:
+        """End it without a verdict, for what it was made from failed."""
+        self.stage.detail = "its input is wrong"
+        self.told.__exit__(*sys.exc_info())
+
+
+def _settled(hop: WalkedHop, stage: Stage) -> WalkedHop:
+    """The hop, unless it is wrong.
+
+    Raises:
+        NumericError: it is.
+    """
+    stage.detail = _detail(hop)
+    judged = hop.verification
+    if judged is None or judged.verdict != "wrong":
+        return hop
+    stage.outcome = "failed"
+    evidence = list(judged.problems[:3])
+    if judged.divergence is not None:
+        evidence.append(str(judged.divergence))
+    raise NumericError(
+        f"the result of {hop.step.converter} does not compute what the original does: "
+        + "; ".join(evidence),
+        hint=_wrong_hint(hop),
+    )
+
+
+def _wrong_hint(hop: WalkedHop) -> str:
+    if hop.predecessor is not None and hop.predecessor.verdict == "wrong":
+        return f"This hop is the culprit: its own input {hop.step.source} was still right."
+    if hop.attempts:
+        tried = ", ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB" for a in hop.attempts)
+        return f"Tried: {tried}. More or better calibration data may help."
+    return "--avoid or --via choose another road; `convkit plan --explain` lists them."
 
 
 def _better(one: Verification, other: Verification | None) -> bool:

@@ -87,7 +87,8 @@ class Session:
         try:
             yield stage
         except BaseException:
-            self.emit(StageFinished(stage.key, "failed", time.perf_counter() - start))
+            took = time.perf_counter() - start
+            self.emit(StageFinished(stage.key, "failed", took, stage.detail))
             raise
         took = time.perf_counter() - start
         self.emit(StageFinished(stage.key, stage.outcome, took, stage.detail))
