@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
@@ -230,7 +231,7 @@ class Executor:
         """Walk steps one by one; each is appended once it was judged. While the next one converts,
         the verdict may be under way; what a quantizer starts from is judged first."""
         open_hop: _OpenHop | None = None
-        for step, following in zip(steps, (*steps[1:], None), strict=True):
+        for step, following in zip_longest(steps, steps[1:]):
             last = open_hop.found if open_hop else hops[-1].result.found if hops else self.reference
             converts = following is not None and not self._quantizes(following)
             try:
