@@ -28,6 +28,11 @@ def decibels(error: float) -> float:
     return -10.0 * math.log10(error) if error > 0 else math.inf
 
 
+def error_power(sqnr_db: float) -> float:
+    """The relative error power of an SQNR in dB; 0 for infinity."""
+    return float(10.0 ** (-sqnr_db / 10.0))
+
+
 @dataclass(frozen=True)
 class SensitivityRow:
     """One layer of the float model in the target's format.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from convkit.engine.executor import Outcome
+from convkit.engine.outcomes import Outcome
 from convkit.engine.session import Found
 from convkit.evaluation import Evaluation
 

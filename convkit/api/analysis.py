@@ -16,7 +16,8 @@ from convkit.api.run import Run, calibration_request, source_path, target_states
 from convkit.artifact import ReadOptions, State
 from convkit.engine.evaluate import Evaluator, check_metric
 from convkit.engine.exclusions import AUTO, rules
-from convkit.engine.executor import Choice, Executor
+from convkit.engine.executor import Executor
+from convkit.engine.outcomes import Choice
 from convkit.engine.session import Found, Session, Settings
 from convkit.engine.sources import load
 from convkit.engine.worker import Limits

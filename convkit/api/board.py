@@ -26,8 +26,8 @@ from convkit.comparison import Compared, Comparison
 from convkit.delegates import DelegateMap, ExecutionProfile
 from convkit.engine.calibrate import CalibrationRequest
 from convkit.engine.evaluate import Evaluator
-from convkit.engine.executor import Outcome
 from convkit.engine.matching import matched
+from convkit.engine.outcomes import Outcome
 from convkit.engine.publish import publish
 from convkit.engine.records import record
 from convkit.engine.session import Found, Samples, Session

@@ -13,7 +13,7 @@ from convkit.api.run import Run, calibration_request, output_place, source_path,
 from convkit.artifact import ReadOptions, State
 from convkit.engine.evaluate import Evaluator
 from convkit.engine.exclusions import AUTO, FLOAT, steered
-from convkit.engine.executor import Outcome
+from convkit.engine.outcomes import Outcome
 from convkit.engine.publish import publish
 from convkit.engine.records import record
 from convkit.engine.scoreboard import scoreboard

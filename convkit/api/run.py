@@ -11,7 +11,8 @@ from convkit.artifact import ReadOptions, State
 from convkit.calibration import CalibrationData
 from convkit.engine.calibrate import CalibrationRequest, collect, missing
 from convkit.engine.evaluate import Evaluator
-from convkit.engine.executor import Executor, Outcome
+from convkit.engine.executor import Executor
+from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Wishes, require_path
 from convkit.engine.precheck import screened
 from convkit.engine.publish import check_writable, output_path

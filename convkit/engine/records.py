@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from convkit import __version__
 from convkit.calibration import CalibrationData
-from convkit.engine.executor import Outcome, WalkedHop
+from convkit.engine.outcomes import Outcome, WalkedHop
 from convkit.engine.session import Found, Session
 from convkit.lint import CalibrationWarning
 from convkit.manifest import CalibrationRecord, HopRecord, Manifest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from convkit.artifact import State
 from convkit.engine.evaluate import Evaluator, Scored
-from convkit.engine.executor import Outcome
 from convkit.engine.hops import run_hop
+from convkit.engine.outcomes import Outcome
 from convkit.engine.recipes import FULL
 from convkit.engine.session import Found, Session
 from convkit.errors import ConversionError, NumericError

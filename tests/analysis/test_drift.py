@@ -9,8 +9,8 @@ import pytest
 
 from convkit.analysis.drift import drift
 from convkit.artifact import Artifact, State
-from convkit.engine.executor import Outcome, WalkedHop
 from convkit.engine.hops import HopResult
+from convkit.engine.outcomes import Outcome, WalkedHop
 from convkit.engine.session import Found
 from convkit.evaluation import Evaluation, EvaluationRow
 from convkit.inspection import Inspection

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from convkit.artifact import ReadOptions, State
-from convkit.engine.executor import Executor, Outcome
+from convkit.engine.executor import Executor
+from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Planner, Wishes
 from convkit.engine.precheck import screened
 from convkit.engine.session import Found, Session

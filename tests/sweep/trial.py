@@ -13,7 +13,8 @@ from convkit.artifact import Artifact, ReadOptions, State
 from convkit.calibration import CARRIED, CalibrationData, carried, sample_key
 from convkit.codec import encode
 from convkit.engine.digest import digest_file
-from convkit.engine.executor import Executor, Outcome
+from convkit.engine.executor import Executor
+from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Planner, Wishes
 from convkit.engine.session import Found, Samples, Session, Settings
 from convkit.engine.sources import load

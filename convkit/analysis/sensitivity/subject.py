@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 
 from convkit.engine.evaluate import Evaluator
-from convkit.engine.executor import Approach, Executor
+from convkit.engine.executor import Executor
+from convkit.engine.outcomes import Approach
 from convkit.engine.recipes import FULL
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.verify import compare_outputs, outputs_of
 from convkit.errors import ConvkitError, NoPathError, UsageError
 from convkit.plans import OptionValue
 from convkit.quant import LayerInfo, QuantRecipe, QuantRule
+from convkit.sensitivity import decibels, error_power
 from convkit.verification import SliceAgreement
 
 
@@ -167,10 +169,7 @@ def integer_layers(layers: Sequence[LayerInfo], full: Found) -> frozenset[str]:
 def combined_db(slices: Sequence[SliceAgreement]) -> float:
     """SQNR over the mean of the slices' relative errors; slices that the reference does not vary
     in prove nothing and are left out, unless all are such."""
-    from convkit.sensitivity import decibels
-
     telling = [s for s in slices if not s.constant] or list(slices)
     if not telling or any(s.non_finite for s in telling):
         return float("-inf")
-    errors = [10.0 ** (-s.sqnr_db / 10.0) for s in telling]
-    return decibels(sum(errors) / len(errors))
+    return decibels(sum(error_power(s.sqnr_db) for s in telling) / len(telling))

@@ -13,6 +13,7 @@ from typing import Any
 from convkit.nodes import Node
 from convkit.overlaps import agreement
 from convkit.quant import LayerInfo
+from convkit.sensitivity import error_power
 
 NAME = "tap"
 MOST = 1e6
@@ -36,7 +37,7 @@ def injected(
     for node in plain:
         other = by_tensor.get(node.tensor) or by_layer.get(node.layer)
         if other is not None and other.sketch.size == node.sketch.size:
-            errors[node.tensor] = 10.0 ** (-agreement(node.sketch, other.sketch)[1] / 10.0)
+            errors[node.tensor] = error_power(agreement(node.sketch, other.sketch)[1])
     found: dict[str, float] = {}
     for layer in layers:
         inherited = max((errors.get(name, 0.0) for name in layer.inputs), default=0.0)
