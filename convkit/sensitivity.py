@@ -92,6 +92,8 @@ class Trial:
         sqnr_db: SQNR of the worst output slice, measured.
         metric, drop: of the task, measured, and what is lost against the float model.
         float_macs: share of the multiply-accumulates in float, 0..1.
+        price: share of the float model's work that is done in float, conversions between integers
+            and float included, told from the graph; what choices are ordered by.
         islands: connected groups of float layers between integer ones.
         predicted_time, time: of one inference over the float model's; `time_low`, `time_high` bound
             the measured one (95 %).
@@ -109,6 +111,7 @@ class Trial:
     drop: float | None = None
     size_bytes: int | None = None
     float_macs: float | None = None
+    price: float | None = None
     islands: int = 0
     predicted_time: float | None = None
     time: float | None = None

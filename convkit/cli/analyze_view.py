@@ -60,7 +60,7 @@ def _trials(terminal: Terminal, found: Sensitivity) -> None:
     chosen = found.choice
     if chosen not in shown:
         shown.append(chosen)
-    shown.sort(key=lambda t: (t.float_macs or 0.0, t.islands))
+    shown.sort(key=lambda t: (t.price or t.float_macs or 0.0, t.islands))
     header = ["kept in float", "layers", "SQNR"]
     header += [found.metric, "drop"] if found.metric else []
     header += ["in integers", "islands", "size", "x time", ""]

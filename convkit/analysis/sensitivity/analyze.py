@@ -125,12 +125,12 @@ def analyze_subject(
     trials = tuple(search.trials.values())
     if settings.timing:
         trials = _timed(subject, search, trials, chosen)
+    trials = _predicted_times(trials, prices)
     chosen = _choice(trials, chosen, settings, search.goal)
     noise, found = None, Effects()
     if settings.ranking or ranking.asked:
         noise, found = ranking.noise(), ranking.found
-        trials = search.expected((*trials, *search.predicted()))
-    trials = _predicted_times(trials, prices)
+        trials = _predicted_times(search.expected((*trials, *search.predicted())), prices)
     used = {name for trial in trials for name in trial.regions}
     seconds = time.perf_counter() - start
     report = Sensitivity(
@@ -321,7 +321,7 @@ def _choice(
         return chosen
     good = [t for t in fitting if goal.met(t)]
     if good:
-        return min(good, key=lambda t: (t.float_macs or 0.0, t.name))
+        return min(good, key=lambda t: (t.price or 0.0, t.name))
     return max(
         fitting,
         key=lambda t: (-t.drop if t.drop is not None else float("-inf"), t.sqnr_db or 0.0),
@@ -345,7 +345,7 @@ def front(trials: Sequence[Trial]) -> tuple[str, ...]:
     def loss(trial: Trial) -> float:
         return trial.drop if trial.drop is not None else -(trial.sqnr_db or 0.0)
 
-    ordered = sorted(candidates, key=lambda t: (t.float_macs or 0.0, t.islands, loss(t)))
+    ordered = sorted(candidates, key=lambda t: (t.price or 0.0, t.islands, loss(t)))
     best: list[Trial] = []
     for trial in ordered:
         if not best or loss(trial) < loss(best[-1]):

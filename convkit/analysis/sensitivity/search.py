@@ -412,6 +412,7 @@ class Search:
             float_layers=tuple(sorted(layers, key=order.__getitem__)),
             phase=phase,
             float_macs=price.float_macs,
+            price=price.cost,
             islands=price.islands,
         )
 

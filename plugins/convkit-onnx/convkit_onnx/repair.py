@@ -26,6 +26,7 @@ OPTIONS = (
         "bias_correction",
         False,
         "take what rounding the weights adds to a layer's mean output off its bias",
+        repairs=(True,),
     ),
 )
 

@@ -61,6 +61,7 @@ class StaticInt8(Quantizer):
             "how a range is made of the values seen; MeanMinMax takes the mean of each sample's "
             "extremes",
             choices=_METHODS,
+            repairs=("Percentile",),
         ),
         Option(
             "percentile",
