@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from convkit.kit import Kit
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test module imports ONNX Runtime
 
@@ -59,6 +63,16 @@ def cache(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             patch.setenv(name, str(home / name.lower()))
         patch.setenv("CONVKIT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def kit(cache: Path) -> Iterator[Kit]:
+    """The installed plugins, with workers that are kept: loading frameworks takes longer than
+    converting small models. Not for tests of what a process does that has only just started."""
+    from convkit.kit import Kit
+
+    with Kit() as kit:
+        yield kit
 
 
 @pytest.fixture

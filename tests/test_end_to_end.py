@@ -71,7 +71,7 @@ def stages() -> Recorder:
 
 @pytest.fixture(scope="module")
 def short_road(
-    sample: Path, cache: Path, stages: Recorder, tmp_path_factory: pytest.TempPathFactory
+    sample: Path, kit: convkit.Kit, stages: Recorder, tmp_path_factory: pytest.TempPathFactory
 ) -> ConversionResult:
     """The main job, once, with its scoreboard."""
     return convkit.convert(
@@ -82,6 +82,7 @@ def short_road(
         metric=METRIC,
         output_dir=tmp_path_factory.mktemp("short"),
         listener=stages,
+        kit=kit,
     )
 
 
@@ -192,6 +193,7 @@ def test_the_second_run_comes_from_the_store(
 def test_two_runs_from_nothing_give_the_same_bytes(
     sample: Path, short_road: ConversionResult, empty_cache: Path, tmp_path: Path
 ) -> None:
+    """Without the kit: in processes of its own."""
     again = convkit.convert(
         sample / "model.pt2",
         to="tflite-int8",
@@ -222,7 +224,7 @@ FOUR = ("tflite", "tflite-fp16", "tflite-int8-dynamic", "tflite-int8")
 
 @pytest.fixture(scope="module")
 def siblings(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory
+    kit: convkit.Kit, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ConversionResult, Recorder, list[Any]]:
     """A live module to four targets at once, calibrated from a DataLoader."""
     torch.manual_seed(7)
@@ -239,7 +241,7 @@ def siblings(
 
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:  # hops are counted: nothing may be there yet
-        patch.setenv("CONVKIT_CACHE", str(tmp_path_factory.mktemp("store")))
+        patch.setattr(kit, "cache", tmp_path_factory.mktemp("store"))
         result = convkit.convert(
             Net().eval(),
             example_inputs=(torch.zeros(1, 3, 16, 16),),
@@ -249,6 +251,7 @@ def siblings(
             transform_fn=pixels,
             output_dir=tmp_path_factory.mktemp("siblings"),
             listener=recorder,
+            kit=kit,
         )
     return result, recorder, drawn
 
@@ -327,7 +330,7 @@ class Reader:
         return next(self._samples, None)
 
 
-def test_two_inputs_and_outputs_keep_their_order(tmp_path: Path) -> None:
+def test_two_inputs_and_outputs_keep_their_order(kit: convkit.Kit, tmp_path: Path) -> None:
     torch.manual_seed(11)
     module = TwoEnds().eval()
     generator = np.random.default_rng(3)
@@ -345,6 +348,7 @@ def test_two_inputs_and_outputs_keep_their_order(tmp_path: Path) -> None:
         name="ends",
         calibration=Reader(feeds),
         output_dir=tmp_path,
+        kit=kit,
     )
     onnx, tflite, int8 = result.outputs
     for output in result.outputs:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import convkit
-from convkit import Steering
+from convkit import Kit, Steering
 from convkit.manifest import manifest_path
 from convkit.results import ConversionResult
 
@@ -17,7 +17,7 @@ pytest.importorskip("tensorflow")
 
 @pytest.fixture(scope="module")
 def long_road(
-    sample: Path, cache: Path, onnx_tf_python: Path, tmp_path_factory: pytest.TempPathFactory
+    sample: Path, kit: Kit, onnx_tf_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ConversionResult:
     """Run once for all tests here: it takes most of a minute."""
     return convkit.convert(
@@ -26,6 +26,7 @@ def long_road(
         calibration=sample / "calibration",
         steering=Steering(via=("onnx-tf", "tensorflow")),
         output_dir=tmp_path_factory.mktemp("long"),
+        kit=kit,
     )
 
 

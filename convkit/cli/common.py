@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from convkit.cli.terminal import Terminal
 from convkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from convkit.artifact import ReadOptions
+    from convkit.kit import Steering
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,10 +91,8 @@ def with_steering(function: F) -> F:
     return function
 
 
-def reading(
-    trust: bool, factory: str, shapes: tuple[str, ...], dynamic: tuple[str, ...] = ()
-) -> Any:
-    """The `ReadOptions` of the flags.
+def reading(flags: Mapping[str, Any]) -> ReadOptions:
+    """The `ReadOptions` of the flags that `with_reading` adds.
 
     Raises:
         UsageError: a shape or a list of axes that cannot be read.
@@ -99,7 +101,7 @@ def reading(
 
     sizes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
-    for text in shapes:
+    for text in flags["shapes"]:
         name, _, rest = text.rpartition("=")
         shape, _, dtype = rest.partition(":")
         try:
@@ -111,7 +113,7 @@ def reading(
         if dtype:
             dtypes[name or "input"] = dtype
     axes: dict[str, tuple[int, ...]] = {}
-    for text in dynamic:
+    for text in flags["dynamic"]:
         name, _, rest = text.rpartition("=")
         try:
             axes[name or "input"] = tuple(sorted({int(part) for part in rest.split(",")}))
@@ -119,17 +121,17 @@ def reading(
             raise UsageError(
                 f"--dynamic {text} is no list of axes", hint="For example --dynamic images=0,2,3."
             ) from None
-    return ReadOptions(trust=trust, factory=factory, shapes=sizes, dtypes=dtypes, dynamic=axes)
+    return ReadOptions(
+        trust=flags["trust"],
+        factory=flags["factory"],
+        shapes=sizes,
+        dtypes=dtypes,
+        dynamic=axes,
+    )
 
 
-def steering(
-    via: tuple[str, ...],
-    avoid: tuple[str, ...],
-    converters: tuple[str, ...],
-    options: tuple[str, ...],
-    io_layout: str = "source",
-) -> Any:
-    """The `Steering` of the flags.
+def steering(flags: Mapping[str, Any]) -> Steering:
+    """The `Steering` of the flags that `with_steering` adds.
 
     Raises:
         UsageError: an option without a value.
@@ -137,9 +139,9 @@ def steering(
     from convkit.kit import Steering
 
     pairs = {}
-    for text in options:
+    for text in flags["options"]:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"-O {text} has no value", hint="For example -O opset=13.")
         pairs[name.strip()] = value.strip()
-    return Steering(via, avoid, converters, pairs, io_layout)
+    return Steering(flags["via"], flags["avoid"], flags["converters"], pairs, flags["io_layout"])

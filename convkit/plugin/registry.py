@@ -30,6 +30,8 @@ KINDS = (
     "inspectors",
     "calibration_sources",
     "metrics",
+    "exclusion_rules",
+    "rankers",
     "delegate_rules",
     "samples",
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable
+from contextlib import ExitStack
 from typing import ClassVar
 
 import pytest
@@ -10,9 +11,12 @@ import pytest
 from convkit.artifact import ReadOptions
 from convkit.testing.laboratory import Laboratory, open_laboratory
 
+_OPEN = pytest.StashKey[dict[Hashable, Laboratory]]()
+
 
 class LaboratoryContract:
-    """Opens one laboratory per test class.
+    """Opens a laboratory; suites of one file that say the same below share it, because starting
+    workers and loading frameworks is most of what a suite costs.
 
     Attributes:
         plugins: importable plugin targets (`package.plugin`) that are not installed.
@@ -28,16 +32,27 @@ class LaboratoryContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def laboratory(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    def laboratory(
+        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Laboratory:
         """The session that the suite runs in."""
-        with open_laboratory(
-            tmp_path_factory.mktemp("laboratory"),
-            cls.plugins,
-            seconds=cls.time_limit,
-            megabytes=cls.memory_limit,
-            tolerated=cls.tolerated_writes,
-        ) as laboratory:
-            yield laboratory
+        file = request.node.getparent(pytest.Module)
+        opened = file.stash.setdefault(_OPEN, {})
+        key = (cls.plugins, cls.time_limit, cls.memory_limit, cls.tolerated_writes)
+        if key not in opened:
+            with ExitStack() as stack:
+                opened[key] = stack.enter_context(
+                    open_laboratory(
+                        tmp_path_factory.mktemp("laboratory"),
+                        cls.plugins,
+                        seconds=cls.time_limit,
+                        megabytes=cls.memory_limit,
+                        tolerated=cls.tolerated_writes,
+                    )
+                )
+                file.addfinalizer(stack.pop_all().close)
+        laboratory: Laboratory = opened[key]
+        return laboratory
 
     @pytest.fixture
     def read(self) -> ReadOptions:

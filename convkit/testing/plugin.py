@@ -36,6 +36,8 @@ LISTS = (
     "convkit_inspectors",
     "convkit_calibration_sources",
     "convkit_metrics",
+    "convkit_exclusion_rules",
+    "convkit_rankers",
     "convkit_delegate_rules",
     "convkit_samples",
 )
@@ -135,7 +137,9 @@ class PluginContract:
                 assert allows(option, option.default), (
                     f"{label}: the default {option.default!r} is out of its own bounds"
                 )
-                for value in (option.default, *option.choices):
+                wrong = [value for value in option.repairs if not allows(option, value)]
+                assert not wrong, f"{label}: the repair {wrong[0]!r} is out of its own bounds"
+                for value in (option.default, *option.choices, *option.repairs):
                     assert isinstance(value, bool | int | float | str), f"{label}: {value!r}"
                     assert json.loads(json.dumps(value)) == value, f"{label}: {value!r}"
                     assert type(value) is type(option.default), (

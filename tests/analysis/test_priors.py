@@ -59,12 +59,12 @@ def test_only_tables_of_parameters_are_embeddings() -> None:
     assert found("embeddings", layers) == ["table", "torch"]
 
 
-def test_the_head_of_a_detector_is_found_in_every_format(tmp_path: Path) -> None:
+def test_the_head_of_a_detector_is_found_in_every_format(kit: convkit.Kit, tmp_path: Path) -> None:
     vision = pytest.importorskip("convkit_vision.priors")
     rule = vision.DetectionHead()
-    result = convkit.convert(DETECTOR, to=("onnx", "tflite"), output_dir=tmp_path)
+    result = convkit.convert(DETECTOR, to=("onnx", "tflite"), output_dir=tmp_path, kit=kit)
     for output in result.outputs:
-        layers = convkit.inspect(output.path).layers
+        layers = convkit.inspect(output.path, kit=kit).layers
         names = set(rule.find(layers, operator_kind))
         heads = {x.scope.partition(".")[0] for x in layers if x.name in names and x.macs}
         assert heads - {"", "decode"} == {"head8", "head16"}, output.state

@@ -25,7 +25,7 @@ class Models:
 
 
 @pytest.fixture(scope="session")
-def models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
+def models(kit: convkit.Kit, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """Read only. The tflite file is 300 kB or more, so that a small disk cannot take it."""
     torch = pytest.importorskip("torch")
     import numpy as np
@@ -40,7 +40,8 @@ def models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
     ).eval()
     image = torch.zeros(1, 3, 16, 16)
     torch.export.save(torch.export.export(network, (image,)), folder / "tiny.pt2")
-    result = convkit.convert(folder / "tiny.pt2", to=("onnx", "tflite"), output_dir=folder)
+    targets = ("onnx", "tflite")
+    result = convkit.convert(folder / "tiny.pt2", to=targets, output_dir=folder, kit=kit)
     arrays = folder / "calibration.npy"
     np.save(arrays, np.random.default_rng(2).standard_normal((12, 3, 16, 16)).astype("float32"))
     onnx, tflite = (o.path for o in result.outputs)

@@ -42,7 +42,7 @@ def test_bench(models: Models, tmp_path: Path) -> None:
 
 
 def test_a_gate_on_speed(models: Models, tmp_path: Path) -> None:
-    words = ("bench", models.onnx, models.tflite, "--seconds", "0.5", "--json")
+    words = ("bench", models.onnx, models.tflite, "--seconds", "0.1", "--json")
     strict = run(*words, "--fail-slower-than", "0.0001", cwd=tmp_path)
     assert strict.code == 6
     assert strict.document["error"]["exit_code"] == 6

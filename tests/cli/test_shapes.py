@@ -57,20 +57,20 @@ def test_open_axes_stay_open_and_are_verified_at_a_size_that_runs(
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "words", "hint"),
+    ("kind", "flag", "value", "words", "hint"),
     [
-        ("--shape", "inptu=1x3x16x16", "no input called 'inptu'", "Did you mean input"),
-        ("--shape", "1x3x32x32", "is 1x3x16x16 in the file, not 1x3x32x32", "leaves open"),
-        ("--shape", "1x3", "is 1x3x16x16 in the file, not 1x3", "leaves open"),
-        ("--shape", "input=bxc", "is no shape", "1x3x224x224"),
-        ("--dynamic", "input=first", "is no list of axes", "images=0,2,3"),
-        ("--dynamic", "inptu=0", "no input called 'inptu'", "Did you mean input"),
+        ("onnx", "--shape", "inptu=1x3x16x16", "no input called 'inptu'", "Did you mean input"),
+        ("torch", "--shape", "1x3x32x32", "is 1x3x16x16 in the file, not 1x3x32x32", "leaves open"),
+        ("onnx", "--shape", "1x3", "is 1x3x16x16 in the file, not 1x3", "leaves open"),
+        ("torch", "--shape", "input=bxc", "is no shape", "1x3x224x224"),
+        ("torch", "--dynamic", "input=first", "is no list of axes", "images=0,2,3"),
+        ("torch", "--dynamic", "inptu=0", "no input called 'inptu'", "Did you mean input"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    flag: str, value: str, words: str, hint: str, models: Models, tmp_path: Path
+    kind: str, flag: str, value: str, words: str, hint: str, models: Models, tmp_path: Path
 ) -> None:
-    answer = run("convert", models.torch, "--to", "onnx", flag, value, cwd=tmp_path)
+    answer = run("convert", getattr(models, kind), "--to", "openvino", flag, value, cwd=tmp_path)
     assert_refused(answer, USAGE, words, hint=hint)
 
 

@@ -14,6 +14,7 @@ from convkit.cli.app import run
 from convkit.codec import encode
 from convkit.comparison import Comparison
 from convkit.errors import ExitCode, InputError, UsageError
+from convkit.kit import Kit
 from convkit.manifest import manifest_path
 from convkit.report.sources import default_place, read_analysis, read_comparison
 from tests.report import analyses, comparisons
@@ -153,7 +154,7 @@ def test_a_damaged_analysis_and_what_is_none(tmp_path: Path) -> None:
     assert read_analysis([tmp_path / "gone.json"]) is None
 
 
-def test_a_real_conversion(cache: Path, tmp_path: Path) -> None:
+def test_a_real_conversion(kit: Kit, tmp_path: Path) -> None:
     """What the engine writes today is what the page reads."""
     torch: Any = pytest.importorskip("torch")
     import convkit
@@ -162,7 +163,7 @@ def test_a_real_conversion(cache: Path, tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
     program = torch.export.export(network, (torch.zeros(1, 3, 8, 8),))
     torch.export.save(program, tmp_path / "tiny.pt2")
-    result = convkit.convert(tmp_path / "tiny.pt2", to="onnx", output_dir=tmp_path)
+    result = convkit.convert(tmp_path / "tiny.pt2", to="onnx", output_dir=tmp_path, kit=kit)
     assert run(["report", str(result.path), "-o", str(tmp_path / "r.html")]) == ExitCode.DONE
     text = (tmp_path / "r.html").read_text("utf-8")
     assert "tiny.onnx (onnx), made from tiny.pt2" in text

@@ -398,6 +398,8 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     "NO_HELP": ("test_options_are_sound",),
     "NOT_A_CHOICE": ("test_options_are_sound",),
     "MIXED_CHOICES": ("test_options_are_sound",),
+    "BAD_REPAIR": ("test_options_are_sound",),
+    "UNREASONED": (WHOLE,),
     "UNKNOWN_FORMAT": (WHOLE,),
     "UNKNOWN_PRECISION": (WHOLE,),
     "RAISES_PRECISION": (WHOLE,),

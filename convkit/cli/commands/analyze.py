@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from convkit.cli.calibration import transform_of, with_calibration
-from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.common import reading, steering, with_terminal
 from convkit.cli.given import calibration_beside, given_or_sample
+from convkit.cli.making import with_labels, with_making, worker_limits
 from convkit.cli.terminal import Terminal
 from convkit.errors import ExitCode
 
@@ -24,9 +25,10 @@ from convkit.errors import ExitCode
     help="A quantized target, such as onnx-int8, openvino-int8 or tflite-int8.",
 )
 @with_calibration
-@click.option("--data", metavar="DIR", help="Labelled data that says what is lost.")
-@click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map or top1.")
-@click.option("--limit", type=int, metavar="N", help="Use the first N samples of --data.")
+@with_labels(
+    data="Labelled data that says what is lost.",
+    metric="Metric for --data, such as coco-map or top1.",
+)
 @click.option(
     "--max-drop",
     type=float,
@@ -53,13 +55,7 @@ from convkit.errors import ExitCode
 )
 @click.option("--no-bench", is_flag=True, help="Do not time the best ones.")
 @click.option("-o", "--output", metavar="FILE.html", help="Write the report.")
-@click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--threads", type=int, default=0, help="For converters and runners; 0 lets them.")
-@click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds per hop.")
-@click.option("--memory-limit", type=int, metavar="MB", help="Resident memory per worker.")
-@with_steering
-@with_reading
+@with_making(threads="For converters and runners; 0 lets them.")
 @with_terminal
 def command(
     terminal: Terminal, model: str | None, source: str | None, target: str, **flags: Any
@@ -80,7 +76,6 @@ def command(
     from convkit.cli.analyze_view import show
     from convkit.cli.progress import ProgressView
     from convkit.engine.session import Settings
-    from convkit.engine.worker import Limits
 
     given = given_or_sample(terminal, model, flags, "analysing")
     calibration = given.calibration
@@ -109,16 +104,10 @@ def command(
                 timing=not flags["no_bench"],
             ),
             report=flags["output"],
-            steering=steering(
-                flags["via"],
-                flags["avoid"],
-                flags["converters"],
-                flags["options"],
-                flags["io_layout"],
-            ),
+            steering=steering(flags),
             settings=Settings(seed=flags["seed"], threads=flags["threads"]),
-            limits=Limits(flags["timeout"], flags["memory_limit"]),
-            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            limits=worker_limits(flags),
+            read=reading(flags),
             overwrite=flags["overwrite"],
             listener=view,
         )

@@ -74,7 +74,7 @@ def command(terminal: Terminal, models: tuple[str, ...], **flags: Any) -> None:
             margin=flags["margin"],
             confidence=flags["confidence"],
             seed=flags["seed"],
-            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            read=reading(flags),
             limits=Limits(flags["timeout"]),
             listener=view,
         )

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from convkit.cli.calibration import transform_of, with_calibration
-from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.common import reading, steering, with_terminal
 from convkit.cli.gating import limits_of, with_gates, write_files
 from convkit.cli.given import calibration_beside, given_or_sample
+from convkit.cli.making import with_labels, with_making, worker_limits
 from convkit.cli.terminal import Terminal
 from convkit.errors import ExitCode
 
@@ -29,9 +30,10 @@ from convkit.errors import ExitCode
 @click.option("--models", metavar="DIR", help="Keep the models that were made, in this folder.")
 @click.option("--picture", metavar="FILE.png", help="Draw the models' results side by side.")
 @with_calibration
-@click.option("--data", metavar="DIR", help="Labelled data to score all models on.")
-@click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
-@click.option("--limit", type=int, metavar="N", help="Use the first N samples of --data.")
+@with_labels(
+    data="Labelled data to score all models on.",
+    metric="Metric for --data, such as coco-map.",
+)
 @click.option("--no-bench", is_flag=True, help="Do not measure times.")
 @click.option(
     "--seconds", type=float, default=5.0, show_default=True, help="Measuring time per model."
@@ -40,15 +42,7 @@ from convkit.errors import ExitCode
     "--streams", default="1", show_default=True, metavar="N,N", help="Parallel streams to measure."
 )
 @with_gates()
-@click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--threads", type=int, default=1, show_default=True, help="Of every model while it is timed."
-)
-@click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds per hop.")
-@click.option("--memory-limit", type=int, metavar="MB", help="Resident memory per worker.")
-@with_steering
-@with_reading
+@with_making(threads="Of every model while it is timed.", default=1)
 @with_terminal
 def command(
     terminal: Terminal,
@@ -73,7 +67,6 @@ def command(
     from convkit.cli.compare_view import show
     from convkit.cli.progress import ProgressView
     from convkit.engine.session import Settings
-    from convkit.engine.worker import Limits
 
     given = given_or_sample(terminal, model, flags, "comparing")
     calibration = given.calibration
@@ -104,16 +97,10 @@ def command(
             gates=limits_of(flags),
             report=flags["output"],
             picture=flags["picture"],
-            steering=steering(
-                flags["via"],
-                flags["avoid"],
-                flags["converters"],
-                flags["options"],
-                flags["io_layout"],
-            ),
+            steering=steering(flags),
             settings=Settings(seed=flags["seed"]),
-            limits=Limits(flags["timeout"], flags["memory_limit"]),
-            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            limits=worker_limits(flags),
+            read=reading(flags),
             overwrite=flags["overwrite"],
             listener=view,
         )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convkit.cli.calibration import transform_of, with_calibration
-from convkit.cli.common import reading, steering, with_reading, with_steering, with_terminal
+from convkit.cli.common import reading, steering, with_terminal
 from convkit.cli.given import given_or_sample
+from convkit.cli.making import with_labels, with_making, worker_limits
 from convkit.cli.terminal import Terminal
 from convkit.errors import GateError, UsageError
 
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", default=".", metavar="DIR", help="Folder for the outputs.")
 @with_calibration
-@click.option("--data", metavar="DIR", help="Labelled data to score the original and results on.")
-@click.option("--metric", metavar="NAME", help="Metric for --data, such as coco-map.")
+@with_labels(
+    data="Labelled data to score the original and results on.",
+    metric="Metric for --data, such as coco-map.",
+    limit=False,
+)
 @click.option(
     "--fail-drop",
     type=float,
@@ -75,13 +79,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
 @click.option("--no-reroute", is_flag=True, help="Stop at the first hop that fails.")
-@click.option("--overwrite", is_flag=True, help="Replace files that convkit did not write.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--threads", type=int, default=0, help="Threads of tools and runtimes; 0: theirs.")
-@click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds per hop.")
-@click.option("--memory-limit", type=int, metavar="MB", help="Resident memory per worker.")
-@with_steering
-@with_reading
+@with_making(threads="Threads of tools and runtimes; 0: theirs.")
 @with_terminal
 def command(
     terminal: Terminal,
@@ -98,7 +96,6 @@ def command(
     from convkit.cli.progress import ProgressView
     from convkit.cli.summary import show
     from convkit.engine.session import Settings
-    from convkit.engine.worker import Limits
 
     given = given_or_sample(terminal, model, flags, "converting")
     if flags["fail_drop"] is not None and given.data is None:
@@ -130,13 +127,7 @@ def command(
             data=given.data,
             metric=given.metric,
             analysis=analysis,
-            steering=steering(
-                flags["via"],
-                flags["avoid"],
-                flags["converters"],
-                flags["options"],
-                flags["io_layout"],
-            ),
+            steering=steering(flags),
             settings=Settings(
                 verify=not flags["no_verify"],
                 reroute=not flags["no_reroute"],
@@ -146,8 +137,8 @@ def command(
                 seed=flags["seed"],
                 threads=flags["threads"],
             ),
-            limits=Limits(flags["timeout"], flags["memory_limit"]),
-            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            limits=worker_limits(flags),
+            read=reading(flags),
             overwrite=flags["overwrite"],
             listener=view,
         )

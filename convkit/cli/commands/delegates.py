@@ -44,7 +44,7 @@ def command(
     from convkit.api.delegates import delegates
     from convkit.codec import encode
 
-    read = reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"])
+    read = reading(flags)
     maps = delegates(model, names, source=source, read=read)
     if len(maps) > 1:
         _overview(terminal, maps)

@@ -73,7 +73,7 @@ def command(
             picture=picture,
             settings=Settings(threads=flags["threads"]),
             limits=Limits(flags["timeout"]),
-            read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+            read=reading(flags),
             listener=view,
         )
     _show(terminal, found)

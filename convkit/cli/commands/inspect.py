@@ -22,7 +22,7 @@ def command(terminal: Terminal, model: str, source: str | None, **flags: Any) ->
     from convkit.codec import encode
     from convkit.kit import inspect
 
-    read = reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"])
+    read = reading(flags)
     found = inspect(model, source=source, read=read)
     terminal.say(f"{model}: {found.state}" + (f", by {found.producer}" if found.producer else ""))
     if found.traits:

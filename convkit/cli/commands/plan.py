@@ -51,14 +51,8 @@ def command(
         to,
         source=source,
         model=model,
-        steering=steering(
-            flags["via"],
-            flags["avoid"],
-            flags["converters"],
-            flags["options"],
-            flags["io_layout"],
-        ),
-        read=reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"]),
+        steering=steering(flags),
+        read=reading(flags),
     )
     if graphs:
         _draw(terminal, found, graphs)  # first: where no path is found it shows what is in the way

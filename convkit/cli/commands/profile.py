@@ -39,7 +39,7 @@ def command(
     from convkit.codec import encode
     from convkit.kit import DEFAULT_TIMEOUT
 
-    read = reading(flags["trust"], flags["factory"], flags["shapes"], flags["dynamic"])
+    read = reading(flags)
     with ProgressView(terminal) as view:
         found = profile(
             model,

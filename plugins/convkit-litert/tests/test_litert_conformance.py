@@ -33,7 +33,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(
+    program: Path, kit: convkit.Kit, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """The model in every precision, and in int8 to its very ends, made in workers of convkit."""
 
     def convert(*precisions: str, **options: str) -> list[Path]:
@@ -43,6 +45,7 @@ def files(program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             output_dir=tmp_path_factory.mktemp("made"),
             steering=convkit.Steering(via=("litert-torch",), options=options),
             synthetic_calibration=True,
+            kit=kit,
         )
         return [output.path for output in made.outputs]
 

@@ -87,9 +87,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def frozen(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def frozen(saved: Path, kit: convkit.Kit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("frozen")
-    made = convkit.convert(saved, to="tf-frozen", output_dir=folder, name="model")
+    made = convkit.convert(saved, to="tf-frozen", output_dir=folder, name="model", kit=kit)
     return made.outputs[0].path
 
 

@@ -74,17 +74,25 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def frozen(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("frozen")
-    made = convkit.convert(saved, to="tf-frozen", output_dir=folder, name="model")
-    return made.outputs[0].path
+def made(
+    saved: Path, kit: convkit.Kit, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Further forms of it by their formats, made in one run: TensorFlow takes its time to load."""
+    folder = tmp_path_factory.mktemp("made")
+    result = convkit.convert(
+        saved, to=("tf-frozen", "tflite"), output_dir=folder, name="model", kit=kit
+    )
+    return {output.state.format: output.path for output in result.outputs}
 
 
 @pytest.fixture(scope="module")
-def tflite(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tflite")
-    made = convkit.convert(saved, to="tflite", output_dir=folder, name="model")
-    return made.outputs[0].path
+def frozen(made: dict[str, Path]) -> Path:
+    return made["tf-frozen"]
+
+
+@pytest.fixture(scope="module")
+def tflite(made: dict[str, Path]) -> Path:
+    return made["tflite"]
 
 
 class ToOnnx(ConverterContract):

@@ -109,9 +109,9 @@ def text(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(text, tmp_path_factory) -> Any:
+def result(text, kit, tmp_path_factory) -> Any:
     return convkit.convert(
-        text, to="torch-int8-dynamic", output_dir=tmp_path_factory.mktemp("result")
+        text, to="torch-int8-dynamic", output_dir=tmp_path_factory.mktemp("result"), kit=kit
     )
 
 
@@ -145,7 +145,7 @@ def test_any_batch_runs(result):
         assert states.shape[0] == scores.shape[0] == batch
 
 
-def test_torch_s_lite_interpreter_runs_it(text, tmp_path):
+def test_torch_s_lite_interpreter_runs_it(text, kit, tmp_path):
     from torch.jit.mobile import _load_for_lite_interpreter
 
     result = convkit.convert(
@@ -153,6 +153,7 @@ def test_torch_s_lite_interpreter_runs_it(text, tmp_path):
         to="torch-int8-dynamic",
         output_dir=tmp_path,
         steering=convkit.Steering(options={"torch.int8-dynamic.mobile": True}),
+        kit=kit,
     )
     path = str(result.outputs[0].path)
     ids = torch.arange(14).reshape(2, 7)
@@ -161,25 +162,27 @@ def test_torch_s_lite_interpreter_runs_it(text, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_layers_are_kept_in_float_by_their_module(text, tmp_path):
+def test_layers_are_kept_in_float_by_their_module(text, kit, tmp_path):
     result = convkit.convert(
         text,
         to="torch-int8-dynamic",
         output_dir=tmp_path,
         settings=convkit.Settings(exclude=("gru",)),
+        kit=kit,
     )
     seen = TorchInspector().inspect(result.outputs[0].path, ReadOptions())
     kinds = {layer.op_type for layer in seen.layers if layer.compute == "hybrid-int8"}
     assert kinds == {"quantized.linear_dynamic", "aten.quantized_lstm"}
 
 
-def test_convolutions_are_refused_before_any_work(tmp_path):
+def test_convolutions_are_refused_before_any_work(kit, tmp_path):
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3), torch.nn.Flatten(), torch.nn.Linear(16 * 36, 4)
     )
     torch.export.save(program_of(module, torch.randn(1, 3, 8, 8)), tmp_path / "cnn.pt2")
+    path, place = tmp_path / "cnn.pt2", tmp_path / "o"
     with pytest.raises(ConvkitError) as caught:
-        convkit.convert(tmp_path / "cnn.pt2", to="torch-int8-dynamic", output_dir=tmp_path / "o")
+        convkit.convert(path, to="torch-int8-dynamic", output_dir=place, kit=kit)
     assert "aten.conv2d" in caught.value.hint and "no dynamic int8 kernel" in caught.value.hint
 
 
@@ -256,12 +259,16 @@ class Masked(torch.nn.Module):
         return self.head((self.table(ids) * weights).sum(1) / weights.sum(1))
 
 
-def test_a_mask_of_zeros_is_not_held_against_a_model(cache: Path, tmp_path: Path) -> None:
+def test_a_mask_of_zeros_is_not_held_against_a_model(kit: convkit.Kit, tmp_path: Path) -> None:
     ids, mask = torch.arange(12).reshape(2, 6), torch.ones(2, 6, dtype=torch.int64)
     torch.export.save(program_of(Masked(), ids, mask), tmp_path / "masked.pt2")
     samples = [{"ids": ids.numpy(), "mask": mask.numpy()}]
     made = convkit.convert(
-        tmp_path / "masked.pt2", to="torch-int8-dynamic", calibration=samples, output_dir=tmp_path
+        tmp_path / "masked.pt2",
+        to="torch-int8-dynamic",
+        calibration=samples,
+        output_dir=tmp_path,
+        kit=kit,
     )
     assert made.verification is not None
     assert made.verification.verdict == "ok"

@@ -79,6 +79,14 @@ class Nervous:
         return Detection("toy", 0.1 if head[0] else 0.0)
 
 
+class Unreasoned:
+    """A rule that cannot say why."""
+
+    @hookimpl
+    def convkit_exclusion_rules(self) -> Iterable[Any]:
+        return (Brick(),)
+
+
 class OddFormats:
     @hookimpl
     def convkit_formats(self) -> Iterable[Format]:
@@ -109,6 +117,7 @@ SHAKY = Shaky()
 LOADS_WHEN_ASKED = LoadsWhenAsked()
 GREEDY = Greedy()
 NERVOUS = Nervous()
+UNREASONED = Unreasoned()
 ODD_FORMATS = OddFormats()
 NO_HOOK = object()
 TAKES_A_NAME = Offer(Brick())
@@ -119,6 +128,7 @@ OUT_OF_BOUNDS = Offer(option(default=99))
 NO_HELP = Offer(option(help=" "))
 NOT_A_CHOICE = Offer(option(choices=(1, 2), minimum=None))
 MIXED_CHOICES = Offer(option(choices=(17, "new")))
+BAD_REPAIR = Offer(option(repairs=(22,)))
 UNKNOWN_FORMAT = Offer(odd(target=State("tile")))
 UNKNOWN_PRECISION = Offer(odd(source=State("toy", "int4")))
 WIDENS_NOTHING = Offer(odd(Simplify, name="odd.wide", widens=True))
