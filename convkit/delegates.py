@@ -80,7 +80,7 @@ class OperatorRule:
     Attributes:
         max_version: the highest version of the operator that is taken, None for any.
         dtypes: dtypes of activations that are taken; empty for those of the delegate.
-        conditions: further limits by name; `convkit.plugin.delegate_rules.CONDITIONS` lists the names.
+        conditions: further limits by name; `convkit.plugin.delegate_rules.CONDITIONS` lists them.
         status: the delegate's own wording where a condition is not met; empty for its usual one.
         stranded: its wording for an operator that writes an output of the model and is not taken
             for the number of subgraphs only; empty for the usual one.

@@ -135,6 +135,10 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
         "activations": np.ascontiguousarray(found.activations, np.float64),
         "weights": np.ascontiguousarray(found.weights, np.float64),
         "weighted": np.ascontiguousarray(found.weighted, np.bool_),
+        "together": np.array(
+            [(group.activations, group.weights) for group in found.together], np.bool_
+        ).reshape(len(found.together), 2, -1 if found.together else 0),
+        "together_errors": np.array([group.error for group in found.together], np.float64),
     }
     save_file(matrices, folder / arguments["matrices"])
     return {

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         TraitProvision,
         TraitRequirement,
     )
-    from convkit.plugin.ranking import ExclusionRule, Ranker, Ranking, RankSettings
+    from convkit.plugin.ranking import ExclusionRule, Ranker, Ranking, RankSettings, Together
     from convkit.quant import LayerInfo, QuantRecipe, QuantRule, QuantScheme
 
 _HOMES = {
@@ -87,6 +87,7 @@ _HOMES = {
     "Ranker": "convkit.plugin.ranking",
     "Ranking": "convkit.plugin.ranking",
     "RankSettings": "convkit.plugin.ranking",
+    "Together": "convkit.plugin.ranking",
     "TracedTensor": "convkit.plugin.protocols",
     "Tracer": "convkit.plugin.protocols",
     "TensorSpec": "convkit.artifact",
@@ -139,6 +140,7 @@ __all__ = [
     "RankSettings",
     "Ranker",
     "Ranking",
+    "Together",
     "TracedTensor",
     "Tracer",
     "TraitProvision",

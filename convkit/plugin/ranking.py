@@ -19,18 +19,37 @@ class RankSettings:
         activation_bits, weight_bits: of the integers.
         symmetric: ranges of activations have zero in the middle.
         per_channel: one scale per output channel of a weight.
+        gradients: samples whose gradients are taken, of those that are given.
         probes: random directions per sample in which the outputs are looked at. Two keep a ranking
             within eight float passes; more samples tell more than more probes of the same.
+        together: sets of tensors that are really rounded as well, and run: everything, everything
+            but the worst tensor, everything but the two worst, ... Each costs one to three passes.
+            A ranker may leave it out.
     """
 
     activation_bits: int = 8
     weight_bits: int = 8
     symmetric: bool = False
     per_channel: bool = True
-    gradients: int = 8
+    gradients: int = 12
     probes: int = 2
+    together: int = 0
     seed: int = 0
     threads: int = 0
+
+
+@dataclass(frozen=True)
+class Together:
+    """What rounding a set of tensors together really did, in the ranker's own arithmetic.
+
+    Attributes:
+        activations, weights: bool arrays (tensors,): which were rounded.
+        error: the relative error power of the outputs, over the samples whose gradients were taken.
+    """
+
+    activations: Any
+    weights: Any
+    error: float
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,8 @@ class Ranking:
         weighted: bool array (tensors,): whether it has any.
         forward, backward: passes per sample whose gradients are taken.
         float_passes: time of all of it over that of one plain float pass over the same samples.
+        together: sets that were really rounded, each without some of the one before; the analyzer
+            expects large errors better where it has them.
     """
 
     activations: Any
@@ -57,6 +78,7 @@ class Ranking:
     forward: int
     backward: int
     float_passes: float
+    together: tuple[Together, ...] = ()
 
 
 @runtime_checkable

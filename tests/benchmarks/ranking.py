@@ -72,7 +72,7 @@ def main(options: Sequence[str] = ()) -> bool:
         for name in chosen:
             if name == "depths":
                 continue
-            row = compare(name, *_opened(name, Path(folder)))
+            row = compare(name, *opened(name, Path(folder)))
             rows.append(row)
             print(
                 f"{name:14}{row.layers:7}{row.tensors:8}{row.passes:8.1f}{row.spearman:9.3f}"
@@ -81,7 +81,7 @@ def main(options: Sequence[str] = ()) -> bool:
                 flush=True,
             )
         for depth in DEPTHS if "depths" in chosen else ():
-            artifact = _saved(*_deep(depth), Path(folder) / f"{depth}.pt2")
+            artifact = saved(*_deep(depth), Path(folder) / f"{depth}.pt2")
             depths[depth] = _passes(artifact, _noise(artifact, SAMPLES))
             print(f"{depth:4} layers {depths[depth]:5.1f} passes  {'#' * round(4 * depths[depth])}")
     found = [{**asdict(row), "holds": row.holds} for row in rows]
@@ -97,7 +97,7 @@ def compare(name: str, artifact: Any, samples: Sequence[Any]) -> Row:
     from tests.benchmarks.simulation import Simulation
 
     settings = RankSettings(threads=1)
-    found = _ranked(artifact, samples, settings)
+    found = ranked(artifact, samples, settings)
     passes = _passes(artifact, samples)
     truth = Simulation(artifact, samples, settings)
     singles = [((i,), ()) for i in truth.candidates] + [((), (i,)) for i in truth.weighted]
@@ -119,7 +119,7 @@ def compare(name: str, artifact: Any, samples: Sequence[Any]) -> Row:
     )
 
 
-def _ranked(artifact: Any, samples: Sequence[Any], settings: Any) -> Any:
+def ranked(artifact: Any, samples: Sequence[Any], settings: Any) -> Any:
     from convkit.numerics import kinds
     from convkit_torch.adjoint import AdjointRanker
 
@@ -135,16 +135,16 @@ def _passes(artifact: Any, samples: Sequence[Any]) -> float:
     from convkit.plugin import RankSettings
 
     one = RankSettings(threads=1)
-    return statistics.median(_ranked(artifact, samples, one).float_passes for _ in range(REPEATS))
+    return statistics.median(ranked(artifact, samples, one).float_passes for _ in range(REPEATS))
 
 
-def _opened(name: str, folder: Path) -> tuple[Any, Sequence[Any]]:
+def opened(name: str, folder: Path) -> tuple[Any, Sequence[Any]]:
     """A model and samples of what it was trained on; noise where it was not."""
     if name in TRAINED:
         from tests.models import model
 
         trained = model(name)
-        artifact = _artifact(trained / "model.pt2")
+        artifact = artifact_of(trained / "model.pt2")
         with np.load(trained / "calibration.npz") as file:
             arrays = [file[spec.name] for spec in artifact.inputs]
         return artifact, [[a[i : i + 1] for a in arrays] for i in range(SAMPLES)]
@@ -153,15 +153,15 @@ def _opened(name: str, folder: Path) -> tuple[Any, Sequence[Any]]:
         from tests.matrix.models import digits_yolo
 
         path = digits_yolo(folder)
-        artifact = _artifact(path)
+        artifact = artifact_of(path)
         images = ImageSource().read(path.parent / "calibration", artifact, {}, SAMPLES, 0)
         return artifact, list(images)
     if name == "deit-tiny":
         from tests.matrix.models import deit_tiny
 
-        artifact = _artifact(deit_tiny(folder))
+        artifact = artifact_of(deit_tiny(folder))
     else:
-        artifact = _saved(*_yolov8n(folder), folder / "yolov8n.pt2")
+        artifact = saved(*_yolov8n(folder), folder / "yolov8n.pt2")
     return artifact, _noise(artifact, SAMPLES)
 
 
@@ -202,14 +202,14 @@ def _deep(depth: int) -> tuple[Any, tuple[int, ...]]:
     return Deep(), (1, 3, 48, 48)
 
 
-def _saved(module: Any, shape: tuple[int, ...], path: Path) -> Any:
+def saved(module: Any, shape: tuple[int, ...], path: Path) -> Any:
     import torch
 
     torch.export.save(torch.export.export(module.eval(), (torch.rand(shape),)), path)
-    return _artifact(path)
+    return artifact_of(path)
 
 
-def _artifact(path: Path) -> Any:
+def artifact_of(path: Path) -> Any:
     from convkit.plugin import Artifact, ReadOptions
     from convkit_torch.inspector import TorchInspector
 

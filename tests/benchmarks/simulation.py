@@ -33,6 +33,9 @@ class Rounding:
     def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
         return value
 
+    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        return weight
+
     def effect(
         self,
         place: int,

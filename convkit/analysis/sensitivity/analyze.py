@@ -19,7 +19,7 @@ from convkit.analysis.sensitivity.subject import Subject
 from convkit.analysis.sensitivity.telling import noisy, notes
 from convkit.engine.session import Found, Samples
 from convkit.errors import ConversionError, ConvkitError, UsageError
-from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial
+from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial, error_power
 
 TIMED = 6
 """So many trials are timed, besides the float model and everything in integers."""
@@ -206,15 +206,16 @@ class _Ranking:
             return None
         if found.reason:
             session.notice(f"layers are ranked without gradients: {found.reason}", "warning")
-        noise = Noise(subject.layers, subject.integer, found.tensors, found.weights)
+        layers, integer = subject.layers, subject.integer
+        noise = Noise(layers, integer, found.tensors, found.weights, found.anchors)
         if found.ranker == tap.NAME or full is None:
             return noise
-        measured, expected = 10.0 ** (-full.sqnr_db / 10.0), noise.error([])
+        measured, expected = error_power(full.sqnr_db), noise.error([])
         if not UNEXPLAINED * expected < measured < float("inf"):
             return noise
         missing = measured - expected
         more = completed(session, found, twin, full.found, self._samples, missing)
-        return Noise(subject.layers, subject.integer, more.tensors, more.weights)
+        return Noise(layers, integer, more.tensors, more.weights, more.anchors)
 
 
 def _doubts(

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from convkit.analysis.sensitivity import tap
-from convkit.analysis.sensitivity.layermap import columns, layer_map
+from convkit.analysis.sensitivity.layermap import LayerMap, columns, layer_map
+from convkit.analysis.sensitivity.noise import Anchor, known
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key
 from convkit.engine.machine import unmet_requirement
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.errors import ConvkitError
 from convkit.plugin.protocols import Tracer
-from convkit.plugin.ranking import Ranker, RankSettings
+from convkit.plugin.ranking import Ranker, RankSettings, Together
 from convkit.traces import Trace, read
 
 MATRICES = "ranking.safetensors"
+GRADIENTS, TOGETHER = 16, 2
+"""What sets are expected from: the samples whose outputs are compared too, and so many sets that
+are really rounded together."""
 SUFFICIENT = 0.5
 """Share of the multiply-accumulates whose layers must be found again for a ranking to count."""
 
@@ -31,6 +35,7 @@ class Effects:
     Attributes:
         ranker: empty where none could be had; `reason` says why no better one could.
         tensors, weights: names of tensors and of layers with weights to columns of effects.
+        anchors: sets of them whose error was measured.
     """
 
     ranker: str = ""
@@ -40,6 +45,7 @@ class Effects:
     forward: int = 0
     backward: int = 0
     float_passes: float = 0.0
+    anchors: tuple[Anchor, ...] = ()
 
 
 def effects(
@@ -143,7 +149,12 @@ def _injected(
 def _ranked(
     session: Session, ranker: Ranker, form: Found, twin: Found, samples: Samples, stage: Stage
 ) -> Effects:
-    settings = RankSettings(seed=session.settings.seed, threads=session.settings.threads)
+    settings = RankSettings(
+        gradients=GRADIENTS,
+        together=TOGETHER,
+        seed=session.settings.seed,
+        threads=session.settings.threads,
+    )
     key = digest_key(
         {
             "kind": "ranking",
@@ -168,7 +179,7 @@ def _ranked(
     folder, document, cached = session.store.produce(key, make)
     stage.outcome = "cached" if cached else "done"
     ranked = read(folder, form.inspection.layers)
-    activations, weights, weighted = _matrices(folder / MATRICES)
+    activations, weights, weighted, together = _matrices(folder / MATRICES)
     stage.progress("finding the layers again", None)
     with session.store.scratch() as scratch:
         traced = trace(session, twin, samples, scratch, stage)
@@ -181,14 +192,36 @@ def _ranked(
         forward=int(decode(int, document["forward"])),
         backward=int(decode(int, document["backward"])),
         float_passes=float(document["float_passes"]),
+        anchors=_anchors(found, activations, weights, together),
     )
 
 
-def _matrices(path: Path) -> tuple[Any, Any, list[bool]]:
+def _anchors(
+    found: LayerMap, activations: Any, weights: Any, together: Sequence[Together]
+) -> tuple[Anchor, ...]:
+    places = activations.shape[1]
+    return tuple(
+        Anchor(
+            frozenset(name for place, name in found.tensors.items() if spared[place]),
+            frozenset(name for place, name in found.layers.items() if spared[places + place]),
+            first,
+            measured,
+        )
+        for spared, first, measured in known(activations, weights, together)
+    )
+
+
+def _matrices(path: Path) -> tuple[Any, Any, list[bool], list[Together]]:
     from safetensors.numpy import load_file
 
     arrays = load_file(path)
-    return arrays["activations"], arrays["weights"], [bool(w) for w in arrays["weighted"]]
+    sets = zip(arrays["together"], arrays["together_errors"], strict=True)
+    return (
+        arrays["activations"],
+        arrays["weights"],
+        [bool(w) for w in arrays["weighted"]],
+        [Together(some, others, float(error)) for (some, others), error in sets],
+    )
 
 
 def trace(session: Session, twin: Found, samples: Samples, folder: Path, stage: Stage) -> Trace:

@@ -16,16 +16,20 @@ error power, averaged over slices.
 A quantized weight changes the result of its operator, which is linear in it, by the operator
 applied to the weight's own error: d = op(x, Q(w) - w). So weights cost one more forward pass and
 their gradients, which would double the cost of the backward passes, are never computed.
+
+Where it is asked for, some sets are really rounded and run as well, since large errors are no
+longer of first order: everything, and everything but the worst tensors.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convkit.errors import ConversionError, ConvkitError
-from convkit.plugin import Artifact, Ranking, RankSettings, TracedTensor
+from convkit.plugin import Artifact, Ranking, RankSettings, Together, TracedTensor
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +93,7 @@ def _rank(
     import torch
 
     from convkit_torch.adjoint_program import watched
-    from convkit_torch.adjoint_watch import Gradients, Ranges
+    from convkit_torch.adjoint_watch import Gradients, Ranges, Rounded
     from convkit_torch.fake_quant import weight_error
 
     def rounding(weight: torch.Tensor, axis: int | None) -> torch.Tensor:
@@ -137,14 +141,43 @@ def _rank(
                 directions.backward(number, results, retain=not last)
                 watch.collect(activations[row], weights[row])
         del results
+    activations = np.nan_to_num(activations, posinf=0.0, neginf=0.0)
+    weights = np.nan_to_num(weights, posinf=0.0, neginf=0.0)
+    together: list[Together] = []
+    really = Rounded(grids, ranges.broken)
+    for number, (some, others) in enumerate(_sets(activations, weights, settings.together)):
+        progress("rounding together", number / settings.together)
+        really.activations, really.weights = (
+            set(np.flatnonzero(x).tolist()) for x in (some, others)
+        )
+        error = 0.0
+        for place, sample in enumerate(chosen):
+            with clock, torch.no_grad():
+                error += directions.error(place, whole.run(really, *sample), outputs[place])
+        together.append(Together(some, others, error / len(chosen)))
     return Ranking(
-        np.nan_to_num(activations, posinf=0.0, neginf=0.0),
-        np.nan_to_num(weights, posinf=0.0, neginf=0.0),
+        activations,
+        weights,
         np.array([place.weighted for place in whole.places], np.bool_),
-        forward=3,
+        forward=3 + len(together),
         backward=settings.probes,
         float_passes=clock.seconds / max(plain.seconds * len(samples) / len(chosen), 1e-9),
+        together=tuple(together),
     )
+
+
+def _sets(activations: Any, weights: Any, count: int) -> Iterator[tuple[Any, Any]]:
+    """Everything that has an effect, then always without one more of the worst: masks of the
+    tensors that are rounded, and of those whose weights are."""
+    import numpy as np
+
+    powers = np.stack([(activations**2).mean(0), (weights**2).mean(0)])
+    for _ in range(count):
+        some, others = powers > 0.0
+        if not (some.any() or others.any()):
+            return
+        yield some, others
+        powers.flat[powers.argmax()] = 0.0
 
 
 class _Stopwatch:
@@ -225,6 +258,18 @@ class _Directions:
             for scale, value, scales in zip(scaled, several, self._scales, strict=True):
                 scales.append(scale.masked_fill_(~value.isfinite(), 0.0))
         self._slices = max(1, slices)
+
+    def error(self, sample: int, results: Sequence[Any], floats: Sequence[Any]) -> float:
+        """The relative error power of a sample's outputs, averaged over slices; infinite where
+        rounding gave an output another shape."""
+        found = 0.0
+        for result, exact, scale in zip(results, floats, self._scales[sample], strict=True):
+            if scale is not None:
+                if result.shape != exact.shape:
+                    return math.inf
+                change = (result - exact).mul_(scale).masked_fill_(scale == 0.0, 0.0)
+                found += float(change.double().square().sum())
+        return found / self._slices
 
     def backward(self, sample: int, results: Sequence[Any], retain: bool) -> None:
         """One backward pass from the outputs of a sample.

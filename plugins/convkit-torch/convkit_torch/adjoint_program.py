@@ -170,11 +170,11 @@ class _Builder:
             return self._expansions[kind](self._emit, *args, **kwargs)
         if kind.startswith(weights.RECURRENT):
             return self._recurrent(node, list(args), kwargs)
-        made = self._graph.call_function(target, args, kwargs)
         form = weights.linear_form(node, self._known)
         if form is not None:
             error = self._rounding(self._known[node.args[form.weight]], form.axis)
-            return self._weighted(made, node, form, error, kind)
+            return self._weighted(node, form, target, list(args), kwargs, error, kind)
+        made = self._graph.call_function(target, args, kwargs)
         if not _is_float(node):
             if kind in MOVERS and self._derived(made):
                 self._floats.add(made)  # pieces, which later nodes pick
@@ -199,20 +199,33 @@ class _Builder:
 
     # -- weights
 
-    def _weighted(self, made: Any, node: Any, form: weights.Linear, error: Any, kind: str) -> Any:
+    def _weighted(
+        self,
+        node: Any,
+        form: weights.Linear,
+        target: Any,
+        args: list[Any],
+        kwargs: Any,
+        error: Any,
+        kind: str,
+    ) -> Any:
         """The result of an operator that is linear in its weight."""
-        args, kwargs = weights.change(node, form, made.args, made.kwargs, self._constant(error))
-        call = (self._watch, len(self._parts), made, made.target, args, kwargs)
+        off = self._constant(error)
+        changed, named = weights.change(node, form, args, kwargs, off)
+        kernel = (self._watch, len(self._parts), args[form.weight], off)
+        args[form.weight] = self._graph.call_method("kernel", kernel)
+        made = self._graph.call_function(target, tuple(args), kwargs)
+        call = (self._watch, len(self._parts), made, target, changed, named)
         return self._watched(self._graph.call_method("effect", call), kind, weighted=True)
 
     def _folded(self, node: Any, norm: Any) -> Any:
         weight, bias, axis = weights.folded(node, norm, self._known)
         rest = [self._given(a) for a in node.args[3:]]
-        args = (self._given(node.args[0]), self._constant(weight), self._constant(bias), *rest)
-        made = self._graph.call_function(node.target, args)
+        args = [self._given(node.args[0]), self._constant(weight), self._constant(bias), *rest]
         form = weights.Linear(1, axis, 2)
         kind = op_type(norm.target)
-        made = self._weighted(made, node, form, self._rounding(weight, axis), kind)
+        error = self._rounding(weight, axis)
+        made = self._weighted(node, form, node.target, args, {}, error, kind)
         return made if kind == "aten.batch_norm" else (made, None, None)
 
     def _recurrent(self, node: Any, args: list[Any], kwargs: Any) -> Any:

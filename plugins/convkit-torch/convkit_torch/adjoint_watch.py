@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,6 +44,10 @@ class Watch(Protocol):
 
     def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
         """A tensor that holds values of another one."""
+
+    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """A weight of an operator that is linear in it, and the error of quantizing it; a place
+        asks with the same two every time."""
 
     def effect(
         self,
@@ -101,6 +105,10 @@ class Ranges:
         self._first_run = False
         self.first.clear()
 
+    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """See `Watch`."""
+        return weight
+
     def effect(
         self,
         place: int,
@@ -133,8 +141,12 @@ class Gradients:
 
     def __init__(self, grids: Sequence[Grid | None], broken: set[int]) -> None:
         """`broken`: places with values that are not finite, which are left out."""
+        import numpy as np
+
         self._grids, self._broken = grids, broken
+        self._steps = np.array([grid.step if grid is not None else 0.0 for grid in grids])
         self._errors: dict[int, torch.Tensor] = {}
+        self._flat: dict[int, torch.Tensor] = {}
         self._effects: dict[int, torch.Tensor] = {}
         self._activations: dict[int, torch.Tensor] = {}
         self._weights: dict[int, torch.Tensor] = {}
@@ -151,9 +163,10 @@ class Gradients:
         if grid is not None:
             old = self._errors.get(place)
             same = old is not None and old.shape == value.shape
-            error = self._errors[place] = grid.error(plain, old if same else None)
+            error = self._errors[place] = grid.error_in_steps(plain, old if same else None)
             if place in self._broken:
                 error.masked_fill_(~plain.isfinite(), 0.0)
+            self._flat[place] = error.reshape(-1)
         _hook(value, partial(self._met, place))
         return value
 
@@ -161,6 +174,10 @@ class Gradients:
         """See `Watch`: a tensor that moves values of another has the other's grid, on which
         they lie already, so its column stays zero."""
         return value
+
+    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """See `Watch`."""
+        return weight
 
     def effect(
         self,
@@ -173,7 +190,7 @@ class Gradients:
         """See `Watch`."""
         # operands without their past: a switch of the mode takes longer
         plain = [a.detach() if getattr(a, "requires_grad", False) else a for a in args]
-        self._effects[place] = target(*plain, **kwargs)
+        self._effects[place] = target(*plain, **kwargs).reshape(-1)
         return value
 
     def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
@@ -190,19 +207,66 @@ class Gradients:
             if found:
                 row[list(found)] = torch.stack(list(found.values())).double().numpy()
             found.clear()
+        activations *= self._steps
 
     def _met(self, place: int, gradient: torch.Tensor) -> None:
         gradient = gradient.reshape(-1)
-        error, effect = self._errors.get(place), self._effects.get(place)
+        error, effect = self._flat.get(place), self._effects.get(place)
         if error is not None:
-            self._activations[place] = gradient.dot(error.reshape(-1))
+            self._activations[place] = gradient.dot(error)
         if effect is not None:
-            self._weights[place] = gradient.dot(effect.reshape(-1))
+            self._weights[place] = gradient.dot(effect)
 
     def _met_weight(self, place: int, error: torch.Tensor, gradient: torch.Tensor) -> None:
         product = gradient.detach().reshape(-1).dot(error.reshape(-1))
         before = self._weights.get(place)
         self._weights[place] = product if before is None else before + product
+
+
+class Rounded:
+    """Really rounds the tensors at some places, and the weights at others."""
+
+    def __init__(self, grids: Sequence[Grid | None], broken: set[int]) -> None:
+        """`broken`: places with values that are not finite, which stay as they are."""
+        self._grids, self._broken = grids, broken
+        self._kernels: dict[int, torch.Tensor] = {}
+        self.activations: Collection[int] = ()
+        self.weights: Collection[int] = ()
+
+    def tensor(self, place: int, value: torch.Tensor) -> torch.Tensor:
+        """See `Watch`."""
+        grid = self._grids[place]
+        if grid is None or place not in self.activations:
+            return value
+        near = grid.nearest(value)
+        return near.where(value.isfinite(), value) if place in self._broken else near
+
+    def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
+        """See `Watch`: on the grid already."""
+        return value
+
+    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """See `Watch`. Done here, the operator need not compute the change on its own."""
+        if place not in self.weights:
+            return weight
+        if place not in self._kernels:
+            self._kernels[place] = weight + error
+        return self._kernels[place]
+
+    def effect(
+        self,
+        place: int,
+        value: torch.Tensor,
+        target: Callable[..., torch.Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> torch.Tensor:
+        """See `Watch`: in the value already."""
+        return value
+
+    def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """See `Watch`."""
+        return value + error if place in self.weights else value
 
 
 def _hook(value: torch.Tensor, met: Callable[[torch.Tensor], None]) -> None:

@@ -33,6 +33,19 @@ class Grid:
         near = torch.mul(values, 1.0 / self.step, out=out).round_().clamp_(self.low, self.high)
         return near.mul_(self.step).sub_(values)
 
+    def error_in_steps(self, values: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """The same in units of `step`, in three instead of five walks over the memory. For values
+        that do not lie beyond the grid, such as those that it was made for."""
+        import torch
+
+        scale = 1.0 / self.step
+        return torch.mul(values, scale, out=out).round_().sub_(values, alpha=scale)
+
+    def nearest(self, values: torch.Tensor) -> torch.Tensor:
+        """For every value the nearest number of the grid."""
+        near = values.mul(1.0 / self.step).round_().clamp_(self.low, self.high)
+        return near.mul_(self.step)
+
 
 def activation_grid(low: float, high: float, bits: int, symmetric: bool) -> Grid | None:
     """The grid of `2**bits` numbers (one fewer where symmetric) over a range, which holds 0 as the

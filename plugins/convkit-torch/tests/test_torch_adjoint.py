@@ -497,7 +497,7 @@ def test_the_same_seed_gives_the_same_rows(model, pt2, artifact):
     np.testing.assert_allclose(one.activations, same.activations, rtol=1e-3, atol=1e-9)
     assert not np.allclose(one.activations, other.activations, rtol=1e-3, atol=1e-9)
     assert (one.forward, one.backward) == (3, 2)
-    assert one.float_passes > 1.0
+    assert one.float_passes > 0.0
 
 
 # What cannot be ranked
