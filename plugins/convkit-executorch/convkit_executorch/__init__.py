@@ -1,0 +1,1 @@
+"""ExecuTorch: `.pte` files, their edges, their runner and their inspector."""
