@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import zip_longest
 
 from convkit.artifact import State
 from convkit.calibration import CalibrationData
-from convkit.engine.hops import is_done, run_hop
+from convkit.engine.hops import run_hop
 from convkit.engine.judging import Judge
-from convkit.engine.outcomes import Approach, Choice, OpenHop, Outcome, WalkedHop, settled
+from convkit.engine.outcomes import Approach, Choice, Outcome, WalkedHop
 from convkit.engine.planner import Banned, Beginning, beginning, require_path
 from convkit.engine.precheck import in_words, obstacles, remedy
 from convkit.engine.quantizing import Quantizing
@@ -140,7 +137,8 @@ class Executor:
             path = require_path(plan)
             hops: list[WalkedHop] = []
             try:
-                self._walk(path.steps[: steps(path)], hops)
+                for step in path.steps[: steps(path)]:
+                    hops.append(self._hop(step, hops))
                 return _Road(plan, path, tuple(hops), tuple(failed))
             except (ConversionError, NumericError, EnvironmentBuildError) as error:
                 step = path.steps[len(hops)]
@@ -172,79 +170,40 @@ class Executor:
         if failures >= MAX_FAILURES or isinstance(error, WorkerError | EnvironmentBuildError):
             self._edges[name] = evidence
 
-    def _walk(self, steps: Sequence[Step], hops: list[WalkedHop]) -> None:
-        """Walk steps one by one; each is appended once it was judged. While the next one converts,
-        the verdict may be under way; what a quantizer starts from is judged first."""
-        open_hop: OpenHop | None = None
-        for step, following in zip_longest(steps, steps[1:]):
-            last = open_hop.found if open_hop else hops[-1].result.found if hops else self.reference
-            converts = following is not None and not self._quantizes(following)
-            try:
-                begun = self._begin(step, last, following_converts=converts)
-            except ConvkitError:
-                if open_hop is not None:
-                    hops.append(open_hop.finish())  # an earlier fault explains the later one
-                raise
-            if open_hop is not None:
-                try:
-                    hops.append(open_hop.finish())
-                except BaseException:
-                    begun.give_up()
-                    raise
-            open_hop = begun
-            if not begun.under_way:
-                hops.append(begun.finish())
-                open_hop = None
-
-    def _quantizes(self, step: Step) -> bool:
-        return self.session.registry.converters[step.converter].takes_recipe
-
-    def _begin(self, step: Step, previous: Found, *, following_converts: bool) -> OpenHop:
-        """Convert; the verdict is still to come.
-
-        Args:
-            following_converts: something else is done while this is judged.
-        """
-        session = self.session
-        converter = session.registry.converters[step.converter]
-        with ExitStack() as stack:
-            stack.enter_context(self._told(step))
-            self._check_traits(converter, previous)
-            found = obstacles(session, converter, previous.artifact, step.options)
-            if found:
-                raise ConversionError(f"{converter.name} {in_words(found)}", hint=remedy(found))
-            where = f" in {step.environment}" if step.environment else ""
-            title = f"{step.source} -> {step.target} by {step.converter}{where}"
-            stage = stack.enter_context(session.stage(title))
-            if converter.takes_recipe:
-                hop = self._quantizing.climb(step, converter, previous, stage)
-                judged = partial(settled, hop, stage)
-                return OpenHop(hop.result.found, stage, False, judged, stack.pop_all())
-            if following_converts and not is_done(
-                session, step, previous.artifact, self.calibration, None
-            ):
-                self._judge.prepare(step.target.format)
-            result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
-            waiting = self._judge.beside(result.found, previous) if following_converts else None
-
-            def waited() -> WalkedHop:
-                wait = waiting or partial(self._judge.judge, result.found, previous)
-                return settled(WalkedHop(step, result, None, (), *wait(stage)), stage)
-
-            return OpenHop(result.found, stage, waiting is not None, waited, stack.pop_all())
-
-    @contextmanager
-    def _told(self, step: Step) -> Iterator[None]:
-        """The plugins that listen are told of a hop's beginning and end."""
+    def _hop(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
+        """One hop, with the plugins that listen told of its beginning and end."""
         manager = self.session.manager
         manager.notify("convkit_step_started", step=step)
         start, ok = time.perf_counter(), False
         try:
-            yield
+            hop = self._walk(step, before)
             ok = True
         finally:
             seconds = time.perf_counter() - start
             manager.notify("convkit_step_finished", step=step, seconds=seconds, ok=ok)
+        return hop
+
+    def _walk(self, step: Step, before: Sequence[WalkedHop]) -> WalkedHop:
+        session = self.session
+        previous = before[-1].result.found if before else self.reference
+        converter = session.registry.converters[step.converter]
+        self._check_traits(converter, previous)
+        found = obstacles(session, converter, previous.artifact, step.options)
+        if found:
+            raise ConversionError(f"{converter.name} {in_words(found)}", hint=remedy(found))
+        where = f" in {step.environment}" if step.environment else ""
+        title = f"{step.source} -> {step.target} by {step.converter}{where}"
+        with session.stage(title) as stage:
+            if converter.takes_recipe:
+                hop = self._quantizing.climb(step, converter, previous, stage)
+            else:
+                result = run_hop(session, step, previous.artifact, self.calibration, None, stage)
+                judged = self._judge.judge(result.found, previous, stage)
+                hop = WalkedHop(step, result, None, (), *judged)
+            stage.detail = hop.summary
+            stage.outcome = "failed" if hop.wrong else stage.outcome
+        hop.check()
+        return hop
 
     def _check_traits(self, converter: Converter, previous: Found) -> None:
         for requirement in converter.requires:

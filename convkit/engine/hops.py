@@ -58,40 +58,7 @@ def run_hop(
     """
     converter = session.registry.converters[step.converter]
     data = calibration if converter.needs_calibration else None
-    key = _key(session, step, source, calibration, recipe)
-
-    def make(folder: Path) -> Any:
-        return _convert(session, step, converter, source, data, recipe, folder, stage)
-
-    folder, document, cached = session.store.produce(key, make)
-    artifact = decode(Artifact, document["artifact"])
-    artifact = dataclasses.replace(artifact, path=folder / artifact.path)
-    stage.outcome = "cached" if cached else "done"
-    found = Found(artifact, decode(Inspection, document["inspection"]))
-    return HopResult(found, document["seconds"], cached)
-
-
-def is_done(
-    session: Session,
-    step: Step,
-    source: Artifact,
-    calibration: CalibrationData | None,
-    recipe: QuantRecipe | None,
-) -> bool:
-    """Whether `run_hop` would find its result in the store."""
-    return session.store.find(_key(session, step, source, calibration, recipe)) is not None
-
-
-def _key(
-    session: Session,
-    step: Step,
-    source: Artifact,
-    calibration: CalibrationData | None,
-    recipe: QuantRecipe | None,
-) -> str:
-    converter = session.registry.converters[step.converter]
-    data = calibration if converter.needs_calibration else None
-    return digest_key(
+    key = digest_key(
         {
             "kind": "hop",
             "implementation": session.implementation_key(
@@ -108,6 +75,16 @@ def _key(
             "threads": session.settings.threads,
         }
     )
+
+    def make(folder: Path) -> Any:
+        return _convert(session, step, converter, source, data, recipe, folder, stage)
+
+    folder, document, cached = session.store.produce(key, make)
+    artifact = decode(Artifact, document["artifact"])
+    artifact = dataclasses.replace(artifact, path=folder / artifact.path)
+    stage.outcome = "cached" if cached else "done"
+    found = Found(artifact, decode(Inspection, document["inspection"]))
+    return HopResult(found, document["seconds"], cached)
 
 
 def _convert(

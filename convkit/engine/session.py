@@ -87,8 +87,7 @@ class Session:
         try:
             yield stage
         except BaseException:
-            took = time.perf_counter() - start
-            self.emit(StageFinished(stage.key, "failed", took, stage.detail))
+            self.emit(StageFinished(stage.key, "failed", time.perf_counter() - start))
             raise
         took = time.perf_counter() - start
         self.emit(StageFinished(stage.key, stage.outcome, took, stage.detail))

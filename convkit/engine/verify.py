@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -90,17 +89,6 @@ def _run(
 
     folder, _, _ = session.store.produce(key, make)
     return folder / OUTPUTS_FILE
-
-
-def run_original(
-    session: Session, reference: Artifact, candidate: Artifact, samples: Samples
-) -> None:
-    """Run the original on all that a verification of the candidate will ask of it, so that the
-    outputs are at hand. What cannot be run will be told by the verification."""
-    both = batches.pair(session, reference, candidate, samples)
-    for inputs in (samples,) if both is None else (samples, both):
-        with suppress(ConversionError):
-            _outputs_of_original(session, reference, inputs, None)
 
 
 def verify(

@@ -79,7 +79,6 @@ class Worker:
         """
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._numbers = itertools.count()
-        self._busy = threading.Lock()
         self._log = log
         setup = {
             "parent": os.getpid(),
@@ -123,23 +122,12 @@ class Worker:
         limits: Limits = Limits(),
         progress: Callable[[str, float | None], None] = lambda phase, fraction: None,
     ) -> Any:
-        """Ask and wait for the answer; of two threads, one after the other.
+        """Ask and wait for the answer.
 
         Raises:
             ConvkitError: what the operation raised there, with its hint.
             WorkerError: the process crashed, hung or took too much memory. It is then gone.
         """
-        with self._busy:
-            return self._request(op, arguments, log, limits, progress)
-
-    def _request(
-        self,
-        op: str,
-        arguments: Mapping[str, Any],
-        log: Path | None,
-        limits: Limits,
-        progress: Callable[[str, float | None], None],
-    ) -> Any:
         if not self._ready:
             self._await(None, START_SECONDS, None, progress)
             self._ready = True

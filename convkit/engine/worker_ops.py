@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -60,15 +60,6 @@ def op_inspect(arguments: Mapping[str, Any], progress: Progress) -> Any:
 def op_rename(arguments: Mapping[str, Any], progress: Progress) -> None:
     """Let a file refer to its companions by other names."""
     _implementation(arguments).rename(Path(arguments["path"]), arguments["names"])
-
-
-def op_prepare(arguments: Mapping[str, Any], progress: Progress) -> None:
-    """Import what an implementation requires, as far as packages are called like their modules."""
-    from convkit.engine.machine import requirement_names
-
-    for name in requirement_names(_implementation(arguments).requirements):
-        with suppress(ImportError):
-            import_module(name.replace("-", "_"))
 
 
 def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:

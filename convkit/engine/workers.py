@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +11,9 @@ from typing import Any
 from convkit.engine.environments import EnvironmentBuilder
 from convkit.engine.worker import Limits, Worker, main_interpreter
 from convkit.environment import IsolatedEnvironment
-from convkit.errors import WorkerError
 from convkit.plugin.manager import LoadedPlugin
 
 MAIN_ENVIRONMENT = ""
-BESIDE = "beside"
 
 
 class Workers:
@@ -33,9 +29,6 @@ class Workers:
         self.limits = limits
         self._workers: dict[str, Worker] = {}
         self._dedicated: list[Worker] = []
-        self._main = MAIN_ENVIRONMENT
-        self._starting = threading.Lock()
-        self._closed = threading.Event()
 
     def __enter__(self) -> Workers:
         return self
@@ -49,22 +42,11 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Kill all workers; no more are started, whichever thread asks."""
-        with self._starting:
-            self._closed.set()
+        """Kill all workers."""
         for worker in (*self._workers.values(), *self._dedicated):
             worker.kill()
         self._workers.clear()
         self._dedicated.clear()
-
-    def apart(self) -> Workers:
-        """The same workers, but for the main environment: its process is another one, so that two
-        threads may ask at the same time. It is started here, for Linux ends a worker with the
-        thread that started it."""
-        other = copy.copy(self)
-        other._main = BESIDE
-        other._own()
-        return other
 
     def dedicated(self) -> Worker:
         """A further worker of the main environment, for one purpose only: what is measured must
@@ -114,29 +96,18 @@ class Workers:
         plugin: LoadedPlugin,
         progress: Callable[[str, float | None], None],
     ) -> Worker:
-        if isolated is None:
-            return self._own()
-
-        def start() -> Worker:
-            python = self._builder.ensure(isolated, lambda phase: progress(phase, None))
-            return Worker(python, _bridge(plugin), [], self._logs / "worker.log")
-
-        return self._running(f"{isolated.name}/{plugin.target}", start)
-
-    def _own(self) -> Worker:
-        """The main environment's."""
-        path = [p for p in sys.path if p]
-        log = self._logs / "worker.log"
-        return self._running(self._main, lambda: Worker(main_interpreter(), {}, path, log))
-
-    def _running(self, key: str, start: Callable[[], Worker]) -> Worker:
-        with self._starting:
-            worker = self._workers.get(key)
-            if worker is None or not worker.alive:
-                if self._closed.is_set():
-                    raise WorkerError("the run is over")
-                worker = self._workers[key] = start()
+        key = f"{isolated.name}/{plugin.target}" if isolated else MAIN_ENVIRONMENT
+        worker = self._workers.get(key)
+        if worker is not None and worker.alive:
             return worker
+        log = self._logs / "worker.log"
+        if isolated is None:
+            worker = Worker(main_interpreter(), {}, [p for p in sys.path if p], log)
+        else:
+            python = self._builder.ensure(isolated, lambda phase: progress(phase, None))
+            worker = Worker(python, _bridge(plugin), [], log)
+        self._workers[key] = worker
+        return worker
 
 
 def _bridge(plugin: LoadedPlugin) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 The model is ultralytics' own description with seeded weights, so nothing is downloaded. Each run
 starts from an empty store. Runs with verification and without take turns; what verification takes
-is the difference of the medians, over the median with it. Seconds of verdicts would not do: most of
-a verdict's time may pass while the next hop converts.
+is the difference of the medians, over the median with it.
 """
 
 from __future__ import annotations

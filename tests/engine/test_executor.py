@@ -24,7 +24,7 @@ from convkit.errors import (
     UsageError,
     WorkerError,
 )
-from convkit.events import Event, Notice, StageFinished, StageStarted
+from convkit.events import Event, Notice, StageFinished
 from convkit.manifest import manifest_path
 from tests.testing.toyplugin import model as toy
 
@@ -113,7 +113,7 @@ def test_a_kit_keeps_its_workers(source: Path, tmp_path: Path) -> None:
         convkit.convert(source, to="toy-crate", output_dir=tmp_path / "2", kit=kit)
         assert convkit.inspect(source, kit=kit).state.format == "toy"
         assert first
-        assert first <= workers() - before
+        assert workers() - before == first
     assert workers() == before
 
 
@@ -166,19 +166,6 @@ def test_a_failing_edge_is_routed_around(source: Path, kind: str, error: str, wo
     assert result.manifest.failed == (failure,)
     assert any(isinstance(e, Notice) and "Looking for another way" in e.message for e in events)
     assert any(isinstance(e, StageFinished) and e.outcome == "failed" for e in events)
-
-
-def test_a_wrong_hop_is_blamed_although_the_next_one_has_converted(source: Path) -> None:
-    events: list[Event] = []
-    result = convert(source, "toy-crate", bad("WrongNumbers"), listener=events.append)
-    (failure,) = result.failed
-    assert (failure.converter, failure.error) == ("bad.wrong-numbers", "NumericError")
-    assert [h.verification.verdict for h in result.manifest.hops] == ["ok"] * 3
-    titles = {e.key: e.title for e in events if isinstance(e, StageStarted)}
-    ends = [(titles[e.key], e.outcome) for e in events if isinstance(e, StageFinished)]
-    failed = [title.partition(" by ")[2] for title, outcome in ends if outcome == "failed"]
-    assert failed[0] == "bad.wrong-numbers"
-    assert len(ends) == len(titles)
 
 
 def test_a_hanging_edge_is_routed_around(source: Path) -> None:
