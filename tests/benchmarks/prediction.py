@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.ranking import SAMPLES, opened, ranked, saved
+from tests.benchmarks.ranking import opened, ranked
 
 DIFFERENCE, PASSES = 0.8, 12.0
 """Limits: dB, and float passes."""
@@ -83,7 +83,7 @@ def main(options: Sequence[str] = ()) -> bool:
     )
     with tempfile.TemporaryDirectory() as folder:
         for name in given.only or (*PROMISED, *OTHERS):
-            row, found = compare(name, *_opened(name, Path(folder)))
+            row, found = compare(name, *opened(name, Path(folder)))
             rows.append(row)
             points += found
             print(
@@ -196,27 +196,6 @@ def _drawn(members: int, worst: int) -> Any:
 
 def _decibels(power: Any) -> Any:
     return 10.0 * np.log10(np.maximum(power, 1e-30))
-
-
-def _opened(name: str, folder: Path) -> tuple[Any, Sequence[Any]]:
-    """A model and samples of what it was trained on."""
-    if name != "yolov8n":
-        return opened(name, folder)
-    import torch
-
-    from convkit_vision.images import ImageSource
-    from tests.models import model
-    from tests.models.yolov8n import ultralytics_model
-
-    ultralytics_model(folder)  # for its settings: nothing is to be downloaded
-    trained = model(name)
-    checkpoint = torch.load(trained / "yolov8n.pt", weights_only=False)
-    net = checkpoint["ema"].float().eval().requires_grad_(False)
-    net.model[-1].export, net.model[-1].format = True, "torchscript"
-    shape = (1, 3, 160, 160)
-    net(torch.zeros(shape))  # fills the cache of its anchors
-    artifact = saved(net, shape, folder / "trained.pt2")
-    return artifact, list(ImageSource().read(trained / "calibration", artifact, {}, SAMPLES, 0))
 
 
 def _picture(points: Sequence[dict[str, str | float]]) -> str:

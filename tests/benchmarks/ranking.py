@@ -26,7 +26,8 @@ MANY_LAYERS = 30
 REPEATS = 3
 DEPTHS = (10, 30, 100, 400)
 TRAINED = ("cnn", "residual", "vit", "text")
-RANDOM = ("yolov8n", "deit-tiny")
+DETECTORS = ("digits-yolo", "yolov8n")
+RANDOM = ("yolov8n-untrained", "deit-tiny-untrained")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class Row:
 def main(options: Sequence[str] = ()) -> bool:
     """Rank, and compare with the truth."""
     parser = argparse.ArgumentParser(prog="ranking")
-    parser.add_argument("--only", nargs="+", choices=("digits-yolo", *TRAINED, *RANDOM, "depths"))
-    chosen = parser.parse_args(options).only or ["digits-yolo", *TRAINED, *RANDOM, "depths"]
+    names = (*DETECTORS, *TRAINED, *RANDOM, "depths")
+    parser.add_argument("--only", nargs="+", choices=names)
+    chosen = parser.parse_args(options).only or names
     rows, depths = [], {}
     print(
         f"{'model':14}{'layers':>7}{'tensors':>8}{'passes':>8}{'Spearman':>9}{'halves':>8}"
@@ -148,33 +150,51 @@ def opened(name: str, folder: Path) -> tuple[Any, Sequence[Any]]:
         with np.load(trained / "calibration.npz") as file:
             arrays = [file[spec.name] for spec in artifact.inputs]
         return artifact, [[a[i : i + 1] for a in arrays] for i in range(SAMPLES)]
-    if name == "digits-yolo":
+    if name in DETECTORS:
         from convkit_vision.images import ImageSource
-        from tests.matrix.models import digits_yolo
 
-        path = digits_yolo(folder)
+        path, calibration = _detector(name, folder)
         artifact = artifact_of(path)
-        images = ImageSource().read(path.parent / "calibration", artifact, {}, SAMPLES, 0)
-        return artifact, list(images)
-    if name == "deit-tiny":
+        return artifact, list(ImageSource().read(calibration, artifact, {}, SAMPLES, 0))
+    if name == "deit-tiny-untrained":
         from tests.matrix.models import deit_tiny
 
         artifact = artifact_of(deit_tiny(folder))
     else:
-        artifact = saved(*_yolov8n(folder), folder / "yolov8n.pt2")
+        path = folder / "untrained.pt2"
+        artifact = _yolov8n(None, folder, path)
     return artifact, _noise(artifact, SAMPLES)
 
 
-def _yolov8n(folder: Path) -> tuple[Any, tuple[int, ...]]:
+def _detector(name: str, folder: Path) -> tuple[Path, Path]:
+    """A trained detector, and its calibration images."""
+    if name == "digits-yolo":
+        from tests.matrix.models import digits_yolo
+
+        path = digits_yolo(folder)
+        return path, path.parent / "calibration"
+    from tests.models import model
+
+    trained, path = model(name), folder / "trained.pt2"
+    _yolov8n(trained / "yolov8n.pt", folder, path)
+    return path, trained / "calibration"
+
+
+def _yolov8n(checkpoint: Path | None, folder: Path, path: Path) -> Any:
+    """At 160 pixels, from a checkpoint of our own training or with seeded weights."""
     import torch
 
     from tests.models.yolov8n import ultralytics_model
 
     torch.manual_seed(0)
-    model = ultralytics_model(folder).eval().requires_grad_(False)
-    model.model[-1].export, model.model[-1].format = True, "torchscript"
-    model(torch.zeros(1, 3, 160, 160))  # fills the cache of its anchors
-    return model, (1, 3, 160, 160)
+    net = ultralytics_model(folder)  # and its settings: nothing is to be downloaded
+    if checkpoint is not None:
+        net = torch.load(checkpoint, weights_only=False)["ema"].float()
+    net = net.eval().requires_grad_(False)
+    net.model[-1].export, net.model[-1].format = True, "torchscript"
+    shape = (1, 3, 160, 160)
+    net(torch.zeros(shape))  # fills the cache of its anchors
+    return saved(net, shape, path)
 
 
 def _deep(depth: int) -> tuple[Any, tuple[int, ...]]:
