@@ -23,6 +23,9 @@ import numpy as np
 SAMPLES = 16
 SPEARMAN, REGRET, PASSES = 0.95, 0.1, 8.0
 MANY_LAYERS = 30
+FLOOR = float(np.finfo(np.float32).eps) ** 2
+"""Relative error power that float32 cannot tell from none; in a network with random weights most
+tensors are of no more consequence."""
 REPEATS = 3
 DEPTHS = (10, 30, 100, 400)
 TRAINED = ("cnn", "residual", "vit", "text")
@@ -107,8 +110,9 @@ def compare(name: str, artifact: Any, samples: Sequence[Any]) -> Row:
     activations = (found.activations**2).mean(0)[truth.candidates]
     weights = (found.weights**2).mean(0)[truth.weighted]
     guess, exact = np.concatenate([activations, weights]), errors.mean(1)
+    guess, exact = np.maximum(guess, FLOOR), np.maximum(exact, FLOOR)
     best, ours = np.sort(exact)[-3:], exact[np.argsort(guess)[-3:]]
-    one, other = errors[:, ::2].mean(1), errors[:, 1::2].mean(1)
+    one, other = (np.maximum(errors[:, n::2].mean(1), FLOOR) for n in (0, 1))
     return Row(
         model=name,
         layers=len(truth.weighted),
