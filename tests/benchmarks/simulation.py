@@ -11,11 +11,11 @@ from convkit.numerics import kinds
 from convkit.plugin import Artifact, RankSettings
 from convkit_torch import reading, runner
 from convkit_torch.adjoint_program import watched
-from convkit_torch.adjoint_watch import Ranges
+from convkit_torch.adjoint_watch import Ranges, Watch
 from convkit_torch.fake_quant import Grid, weight_error
 
 
-class Rounding:
+class Rounding(Watch):
     """A watch that rounds the tensors at some places and the weights at others."""
 
     def __init__(self, grids: Sequence[Grid | None]) -> None:
@@ -29,12 +29,6 @@ class Rounding:
             return value
         error = grid.error(value)
         return value + error.masked_fill_(~value.isfinite(), 0.0)
-
-    def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
-        return value
-
-    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        return weight
 
     def effect(
         self,

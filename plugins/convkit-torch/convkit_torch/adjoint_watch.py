@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from convkit_torch.fake_quant import Grid, activation_grid
 
@@ -35,19 +35,23 @@ class Place:
     moved: bool = False
 
 
-class Watch(Protocol):
+class Watch:
     """Who watches. Each method is called in execution order and answers what the program goes on
-    with; places are numbers into `WatchedProgram.places`."""
+    with, which is what it was given unless a kind of watch says otherwise; places are numbers into
+    `WatchedProgram.places`."""
 
     def tensor(self, place: int, value: torch.Tensor) -> torch.Tensor:
         """A tensor that has a scale of its own."""
+        return value
 
     def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
         """A tensor that holds values of another one."""
+        return value
 
     def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """A weight of an operator that is linear in it, and the error of quantizing it; a place
         asks with the same two every time."""
+        return weight
 
     def effect(
         self,
@@ -59,12 +63,14 @@ class Watch(Protocol):
     ) -> torch.Tensor:
         """What is about to become the tensor of a place; `target(*args, **kwargs)` is by how much
         it changes when its operator's weights are quantized."""
+        return value
 
     def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """A weight of an operator that is not linear in it, and the error of quantizing it."""
+        return value
 
 
-class Ranges:
+class Ranges(Watch):
     """Notes the smallest and the largest finite value of each tensor, over all runs.
 
     Attributes:
@@ -105,25 +111,6 @@ class Ranges:
         self._first_run = False
         self.first.clear()
 
-    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        """See `Watch`."""
-        return weight
-
-    def effect(
-        self,
-        place: int,
-        value: torch.Tensor,
-        target: Callable[..., torch.Tensor],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> torch.Tensor:
-        """See `Watch`."""
-        return value
-
-    def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        """See `Watch`."""
-        return value
-
     def grids(self, bits: int, symmetric: bool) -> list[Grid | None]:
         """What each tensor would be rounded to; None for those that need no grid of their own."""
         return [
@@ -132,7 +119,7 @@ class Ranges:
         ]
 
 
-class Gradients:
+class Gradients(Watch):
     """Multiplies the rounding error of each tensor by its gradient while a backward pass comes by.
 
     Attributes:
@@ -174,10 +161,6 @@ class Gradients:
         """See `Watch`: a tensor that moves values of another has the other's grid, on which
         they lie already, so its column stays zero."""
         return value
-
-    def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        """See `Watch`."""
-        return weight
 
     def effect(
         self,
@@ -223,7 +206,7 @@ class Gradients:
         self._weights[place] = product if before is None else before + product
 
 
-class Rounded:
+class Rounded(Watch):
     """Really rounds the tensors at some places, and the weights at others."""
 
     def __init__(self, grids: Sequence[Grid | None], broken: set[int]) -> None:
@@ -241,10 +224,6 @@ class Rounded:
         near = grid.nearest(value)
         return near.where(value.isfinite(), value) if place in self._broken else near
 
-    def moved(self, place: int, value: torch.Tensor) -> torch.Tensor:
-        """See `Watch`: on the grid already."""
-        return value
-
     def kernel(self, place: int, weight: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """See `Watch`. Done here, the operator need not compute the change on its own."""
         if place not in self.weights:
@@ -252,17 +231,6 @@ class Rounded:
         if place not in self._kernels:
             self._kernels[place] = weight + error
         return self._kernels[place]
-
-    def effect(
-        self,
-        place: int,
-        value: torch.Tensor,
-        target: Callable[..., torch.Tensor],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> torch.Tensor:
-        """See `Watch`: in the value already."""
-        return value
 
     def weight(self, place: int, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """See `Watch`."""
