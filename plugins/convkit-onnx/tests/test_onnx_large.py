@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -127,9 +128,15 @@ def test_the_store_notices_other_weights_beside_the_same_model(saved, empty_cach
     assert inspect(path).digest != before.digest
 
 
+_GIANT_DISK = 6e9
+"""Bytes that the model of more than two gigabytes and its copies take at most."""
+
+
 @pytest.fixture
 def giant(tmp_path) -> Iterator[Artifact]:
     """Four matrices of half a gigabyte: more than one protobuf message holds."""
+    if (free := shutil.disk_usage(tmp_path).free) < _GIANT_DISK:
+        pytest.skip(f"needs {_GIANT_DISK / 1e9:.0f} GB of disk, {free / 1e9:.1f} GB are free")
     width, depth = 8192, 16384
     path, data = tmp_path / "giant.onnx", tmp_path / "giant.bin"
     rng = np.random.default_rng(0)
@@ -178,6 +185,7 @@ def test_more_than_two_gigabytes(giant, context, tmp_path):
     assert INSPECTOR.inspect(fixed.path, ReadOptions()).inputs[0].shape == (1, 8192)
     x = [np.random.default_rng(1).random((1, 8192), dtype=np.float32)]
     (wanted,) = RUNNER.open(giant, 2).run(x)
+    giant.path.with_suffix(".bin").unlink()  # no copy may read it
     (got,) = RUNNER.open(fixed, 2).run(x)
     np.testing.assert_array_equal(got, wanted)
     assert [t.tensor for t in RUNNER.trace(fixed, x, 2)] == ["h0", "h1", "h2", "h3"]
