@@ -65,11 +65,11 @@ def case(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     return network(tmp_path_factory.mktemp("fragile"), "SiLU")
 
 
-def analyze(case: Case, **settings: Any) -> Sensitivity:
+def analyze(case: Case, to: str = "onnx-int8", **settings: Any) -> Sensitivity:
     chosen = {"min_sqnr": GOAL, "budget": 12, "timing": False, **settings}
     return convkit.analyze(
         case.model,
-        to="onnx-int8",
+        to=to,
         calibration=case.samples,
         analysis=convkit.AnalysisSettings(**chosen),
     )
@@ -98,6 +98,15 @@ def test_what_a_repair_can_heal_needs_no_float(cache: Path, tmp_path: Path) -> N
     assert found.reached
     assert dict(found.choice.options) == {"equalize": "auto"}
     assert not found.choice.float_layers
+
+
+def test_every_quantizer_tries_repairs_of_its_own(case: Case) -> None:
+    pytest.importorskip("nncf")
+    found = analyze(case, "openvino-int8", min_sqnr=80.0, budget=6)
+    assert not found.reached
+    tried = [dict(t.options) for t in found.trials if t.phase == "repair"]
+    assert {"bias_correction": "none"} in tried
+    assert any(options.get("activation_ranges") == "histogram" for options in tried)
 
 
 def test_the_ranking_puts_that_stage_first(found: Sensitivity) -> None:

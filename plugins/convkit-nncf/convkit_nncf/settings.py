@@ -42,6 +42,7 @@ STATIC: tuple[Option, ...] = (
         "fast",
         "`full` is more accurate and much slower",
         choices=("fast", "full", "none"),
+        repairs=("none", "full"),
     ),
     Option(
         "smooth_quant",
@@ -54,6 +55,7 @@ STATIC: tuple[Option, ...] = (
         _AUTO,
         "how the range of an activation is found over the samples; `auto` leaves it to NNCF",
         choices=(_AUTO, *_RANGES),
+        repairs=("histogram",),
     ),
     Option(
         "overflow_fix",
