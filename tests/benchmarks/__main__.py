@@ -19,7 +19,7 @@ NAMES = (
     "ranking",
     "repair",
 )
-LONG = ("prediction", "regret", "cost", "quality")
+LONG = ("prediction", "regret", "cost", "quality", "avx2")
 """Only run where they are named: each trains models first, and takes up to an hour."""
 
 
