@@ -17,7 +17,7 @@ from convkit.artifact import ReadOptions, State
 from convkit.engine.environments import EnvironmentBuilder
 from convkit.engine.machine import capture
 from convkit.engine.options import resolve_options
-from convkit.engine.planner import Planner, Wishes
+from convkit.engine.planner import Banned, Planner, Wishes
 from convkit.engine.store import Store, default_root
 from convkit.errors import UsageError, did_you_mean
 from convkit.events import Listener, silent
@@ -201,23 +201,25 @@ def plan(
     """
     kit = kit or Kit(plugins)
     target, wishes = kit.state(to), kit.wishes(steering, read)
-    banned = None
-    if model is not None:
-        from convkit.engine.precheck import known_obstacles
-        from convkit.engine.sources import load
+    if model is None:
+        if source is None:
+            hint = "Give --from FORMAT or a MODEL."
+            raise UsageError("say where the model comes from", hint=hint)
+        return kit.planner().plan(kit.state(source), target, wishes=wishes, limit=limit)
+    from convkit.engine.precheck import screened
+    from convkit.engine.sources import load
 
-        with kit.session() as session:
-            path = Path(model)
-            found = load(session, path, kit.format_of(path, source), read)
-            banned = known_obstacles(session, found.artifact)
-        start, traits = found.state, found.artifact.traits
-    elif source is not None:
-        start, traits = kit.state(source), {}
-    else:
-        raise UsageError("say where the model comes from", hint="Give --from FORMAT or a MODEL.")
-    return kit.planner().plan(
-        start, target, traits=traits, wishes=wishes, banned=banned, limit=limit
-    )
+    with kit.session() as session:
+        path = Path(model)
+        found = load(session, path, kit.format_of(path, source), read)
+
+        def make(banned: Banned) -> Plan:
+            traits = found.artifact.traits
+            return kit.planner().plan(
+                found.state, target, traits=traits, wishes=wishes, banned=banned, limit=limit
+            )
+
+        return screened(session, make, found.artifact, every=True)
 
 
 def inspect(

@@ -8,8 +8,7 @@ from convkit.artifact import Artifact
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key
 from convkit.engine.layout import plain
-from convkit.engine.machine import unmet_requirement
-from convkit.engine.planner import Banned
+from convkit.engine.planner import Banned, Beginning, beginning
 from convkit.engine.session import Session, Stage
 from convkit.errors import ConvkitError
 from convkit.plans import OptionValue, Plan
@@ -62,35 +61,37 @@ def obstacles(
 
 
 def screened(
-    session: Session, make: Callable[[Banned], Plan], source: Artifact, banned: Banned
+    session: Session,
+    make: Callable[[Banned], Plan],
+    source: Artifact,
+    banned: Banned | None = None,
+    *,
+    every: bool = False,
 ) -> Plan:
-    """A plan whose best path begins with an edge that knows nothing against the original."""
+    """A plan whose best path begins with an edge that knows nothing against the original.
+
+    Args:
+        make: plans without what is banned.
+        every: the same of every path that is listed, as far as it can be known without building
+            an environment.
+    """
+    banned = banned or Banned()
     edges = dict(banned.edges)
+    passed: set[Beginning] = set()
     while True:
         plan = make(Banned(edges, banned.beginnings))
-        if not plan.paths:
+        firsts = [path.steps[0] for path in plan.paths[: len(plan.paths) if every else 1]]
+        fresh = [step for step in firsts if beginning([step]) not in passed]
+        if not fresh:
             return plan
-        step = plan.paths[0].steps[0]
-        converter = session.registry.converters[step.converter]
-        found = obstacles(session, converter, source, step.options)
-        if not found:
-            return plan
-        edges[converter.name] = _evidence(found)
-
-
-def known_obstacles(session: Session, source: Artifact) -> Banned:
-    """All edges out of a model's state that cannot convert it, as far as that can be known without
-    building an environment."""
-    edges = {}
-    for edge in session.registry.converters.values():
-        if edge.source != source.state or not session.workers.ready(edge.isolated):
-            continue
-        if unmet_requirement(edge.requirements, session.environment):
-            continue
-        found = obstacles(session, edge, source, {o.name: o.default for o in edge.options})
-        if found:
-            edges[edge.name] = _evidence(found)
-    return Banned(edges)
+        for step in fresh:
+            passed.add(beginning([step]))
+            converter = session.registry.converters[step.converter]
+            if every and not session.workers.ready(converter.isolated):
+                continue
+            found = obstacles(session, converter, source, step.options)
+            if found:
+                edges[converter.name] = _evidence(found)
 
 
 def in_words(found: Sequence[Obstacle]) -> str:
