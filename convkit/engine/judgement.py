@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from convkit.artifact import Artifact
 from convkit.engine.second_opinion import Finding
+from convkit.numerics import ROUNDING_DB
 from convkit.verification import SliceAgreement, Tolerance, tolerance_of
 
 FAINT = 0.05
 """Scores below it are no detection by any usual threshold."""
+STRAY = 10.0
+"""So much further may a single value be off where the error as a whole is rounding: a steep
+function of large numbers (a score's sigmoid) makes more of the rounding of a few of them."""
 LOST = 20.0
 """In dB: a float result whose error is a tenth of what varies between samples has lost it."""
 HALVES = frozenset({"float16", "bfloat16"})
@@ -80,7 +84,7 @@ def judge(
             )
         elif item.sqnr_db < tolerance.target:
             weak.append(f"{name}: SQNR {item.sqnr_db:.1f} dB, {tolerance.target:g} is usual")
-        elif item.max_abs > tolerance.peak * item.reference_max:
+        elif item.max_abs > _peak(item, tolerance) * item.reference_max:
             weak.append(
                 f"{name}: a value is off by {item.max_abs:.3g}, where the largest is "
                 f"{item.reference_max:.3g}; rounding explains a tenth of that at most"
@@ -92,6 +96,11 @@ def judge(
     if slices and len(constant) == len(slices):
         return "unproven", tuple(slices), (*weak, *notes)
     return ("degraded" if weak else "ok"), tuple(slices), (*weak, *notes)
+
+
+def _peak(item: SliceAgreement, tolerance: Tolerance) -> float:
+    """The largest error of a single value that is as good as expected, relative to the largest."""
+    return tolerance.peak * (STRAY if item.sqnr_db >= ROUNDING_DB else 1.0)
 
 
 def _faint(item: SliceAgreement, candidate: Artifact) -> bool:
