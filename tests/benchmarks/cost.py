@@ -26,7 +26,7 @@ import convkit
 from convkit import AnalysisSettings
 from convkit.api.analysis import COMPARED
 from convkit.kit import Kit
-from tests.benchmarks.tasks import Task, task
+from tests.benchmarks.tasks import FRESH_SEED, Task, task
 
 CAP = 1200.0
 LIMITS = {"nncf": 5.0, "onnxruntime": 10.0}
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
     print(f"\ncost ({options.model} to {options.to}, at most {options.max_drop} lost)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if options.fresh:
-            data = subject.fresh(Path(folder) / "fresh", options.fresh)
+            data = subject.fresh(Path(folder) / "fresh", options.fresh, FRESH_SEED)
             subject = replace(subject, data=data)
         plain, layers = _float(subject, options.to.partition("-")[0], Path(folder))
         print(f"  {layers} layers, {len(subject.samples())} samples")

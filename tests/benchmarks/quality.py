@@ -34,7 +34,7 @@ from convkit.events import silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit
 from tests.benchmarks.rivals import Reader
 from tests.benchmarks.subjects import Difference, Judge
-from tests.benchmarks.tasks import Sample, Task, task
+from tests.benchmarks.tasks import FRESH_SEED, Sample, Task, task
 
 TARGETS = ("onnx-int8", "openvino-int8", "tflite-int8")
 MODELS = ("bundled", "yolov8n")
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser.add_argument("--max-drop", type=float, default=0.004)
     parser.add_argument("--min-sqnr", type=float, help="dB asked for besides")
     parser.add_argument("--budget", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the fresh scenes")
     options = parser.parse_args(arguments)
     print(f"\nquality (coco-map on {FRESH} fresh scenes, 95 % paired bootstrap)", flush=True)
     found = []
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
     with Kit() as kit, tempfile.TemporaryDirectory() as folder:
         for name in options.models.split(","):
             subject = task(name)
-            data = subject.fresh(Path(folder) / name / "scenes", FRESH)
+            data = subject.fresh(Path(folder) / name / "scenes", FRESH, options.seed)
             for target in options.targets.split(","):
                 place = Path(folder) / name / target
                 found.append(_compared(kit, subject, target, data, place, asked))

@@ -31,7 +31,7 @@ from convkit.kit import Kit
 from convkit.quant import QuantRecipe, QuantRule
 from convkit.sensitivity import Sensitivity
 from tests.benchmarks.subjects import Judge, opened
-from tests.benchmarks.tasks import Task, task
+from tests.benchmarks.tasks import FRESH_SEED, Task, task
 
 TARGET = "onnx-int8"
 MODELS = ("cnn", "text", "vit", "residual", "bundled")
@@ -148,7 +148,7 @@ def _compared(kit: Kit, subject_of: Task, max_drop: float) -> dict[str, Any]:
     report = _analyzed(kit, subject_of, max_drop)
     chosen = report.choice.float_layers
     with tempfile.TemporaryDirectory() as folder, opened(kit, subject_of, TARGET) as subject:
-        data = subject_of.fresh(Path(folder), FRESH)
+        data = subject_of.fresh(Path(folder), FRESH, FRESH_SEED)
         search = Search(subject, report)
         price = search.prices.of(chosen).cost
         print(

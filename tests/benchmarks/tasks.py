@@ -32,8 +32,8 @@ class Task:
     Attributes:
         data: labelled, for choosing.
         metric: a name of convkit's.
-        fresh: writes labelled data that nothing was chosen by, given a folder and a number of
-            samples, and returns its path.
+        fresh: writes labelled data that nothing was chosen by, given a folder, a number of samples
+            and a seed (`FRESH_SEED`, or another), and returns its path.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Task:
     calibration: Path
     data: Path
     metric: str
-    fresh: Callable[[Path, int], Path]
+    fresh: Callable[[Path, int, int], Path]
 
     def calibration_samples(self) -> list[Sample]:
         """For tools that take arrays."""
@@ -134,28 +134,28 @@ def _rows(path: Path) -> list[Sample]:
     return [tuple(array[n : n + 1] for array in inputs) for n in range(len(inputs[0]))]
 
 
-def _scenes(settings: Path) -> Callable[[Path, int], Path]:
-    def write(folder: Path, count: int) -> Path:
-        write_coco("test", count, FRESH_SEED, folder)
+def _scenes(settings: Path) -> Callable[[Path, int, int], Path]:
+    def write(folder: Path, count: int, seed: int) -> Path:
+        write_coco("test", count, seed, folder)
         shutil.copy(settings, folder / "dataset.toml")
         return folder
 
     return write
 
 
-def _pictures(folder: Path, count: int) -> Path:
+def _pictures(folder: Path, count: int, seed: int) -> Path:
     from tests.models.pictures import pictures
 
-    images, labels = pictures("test", count, FRESH_SEED)
+    images, labels = pictures("test", count, seed)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "fresh.npz", picture=images, y=labels)
     return folder / "fresh.npz"
 
 
-def _texts(folder: Path, count: int) -> Path:
+def _texts(folder: Path, count: int, seed: int) -> Path:
     from tests.models.text import texts
 
-    words, mask, labels = texts(count, FRESH_SEED)
+    words, mask, labels = texts(count, seed)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "fresh.npz", words=words, mask=mask, y=labels)
     return folder / "fresh.npz"
