@@ -12,16 +12,14 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import convkit
-from tests.benchmarks.measure import Ratio, report
+from tests.benchmarks.measure import Ratio, inferences, report
 from tests.benchmarks.tasks import Task, task
 
 ROUNDS = 60
@@ -107,23 +105,11 @@ def _offsets() -> str:
 
 def _in_turns(files: Sequence[str]) -> list[float]:
     import numpy as np
-    import onnxruntime
+    import onnx
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    sessions = [onnxruntime.InferenceSession(f, options, providers=providers) for f in files]
-    image = sessions[0].get_inputs()[0]
-    feeds = {image.name: np.random.default_rng(0).random(image.shape, dtype=np.float32)}
-    times: list[list[float]] = [[] for _ in sessions]
-    for number in range(ROUNDS + 3):
-        for session, own in zip(sessions, times, strict=True):
-            start = time.perf_counter()
-            session.run(None, feeds)
-            if number >= 3:
-                own.append(time.perf_counter() - start)
-    return [statistics.median(own) for own in times]
+    (image,) = onnx.load(files[0]).graph.input
+    shape = [axis.dim_value for axis in image.type.tensor_type.shape.dim]
+    return inferences(files, np.random.default_rng(0).random(shape, dtype=np.float32), ROUNDS)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,11 @@ is mostly Linear layers, random weights, one thread, interleaved."""
 from __future__ import annotations
 
 import itertools
-import statistics
 import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
 import convkit
-from tests.benchmarks.measure import Ratio, report
+from tests.benchmarks.measure import Ratio, inferences, report
 
 ROUNDS = 30
 TARGETS = {"float32": "onnx", "static int8": "onnx-int8", "dynamic int8": "onnx-int8-dynamic"}
@@ -38,7 +35,9 @@ def main() -> bool:
                 settings=convkit.Settings(verify=False, keep_float="none"),
             )
             paths = {str(o.state): o.path for o in result.outputs}
-            times = _interleaved({t: paths[s] for t, s in TARGETS.items()}, example.numpy())
+            files = [paths[state] for state in TARGETS.values()]
+            medians = inferences(files, example.numpy(), ROUNDS)
+            times = dict(zip(TARGETS, medians, strict=True))
         for title in list(TARGETS)[1:]:
             limit = LIMITS[name, title]
             milliseconds = 1000 * times[title], 1000 * times["float32"]
@@ -67,26 +66,3 @@ def _networks() -> dict[str, tuple[Any, Any]]:
         "convolutions": (nn.Sequential(*stages, *head).eval(), torch.randn(1, 3, 224, 224)),
         "linear layers": (nn.TransformerEncoder(layer, 3).eval(), torch.randn(1, 64, 768)),
     }
-
-
-def _interleaved(paths: dict[str, Path], example: Any) -> dict[str, float]:
-    """Median seconds of an inference by title, one after the other in each round."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    sessions = {
-        title: onnxruntime.InferenceSession(str(path), options, providers=providers)
-        for title, path in paths.items()
-    }
-    times: dict[str, list[float]] = {title: [] for title in sessions}
-    for number in range(ROUNDS + 3):
-        for title, session in sessions.items():
-            feeds = {session.get_inputs()[0].name: example}
-            start = time.perf_counter()
-            session.run(None, feeds)
-            if number >= 3:
-                times[title].append(time.perf_counter() - start)
-    return {title: statistics.median(values) for title, values in times.items()}

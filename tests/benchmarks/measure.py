@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 BIN = Path(sys.executable).parent
 
@@ -61,6 +62,31 @@ def interleaved(commands: Mapping[str, Sequence[str | Path]], rounds: int) -> di
             if number:
                 times[name].append(took)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def inferences(files: Sequence[str | Path], example: Any, rounds: int) -> list[float]:
+    """Median seconds of an inference of each ONNX file, on one thread, run in turn after three
+    warm-ups of each.
+
+    Args:
+        example: what the files' only input takes.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    sessions = [onnxruntime.InferenceSession(str(f), options, providers=providers) for f in files]
+    times: list[list[float]] = [[] for _ in sessions]
+    for number in range(rounds + 3):
+        for session, own in zip(sessions, times, strict=True):
+            feeds = {session.get_inputs()[0].name: example}
+            start = time.perf_counter()
+            session.run(None, feeds)
+            if number >= 3:
+                own.append(time.perf_counter() - start)
+    return [statistics.median(own) for own in times]
 
 
 def report(title: str, ratios: Sequence[Ratio]) -> bool:

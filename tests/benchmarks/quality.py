@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
     options = parser.parse_args(arguments)
     print(f"\nquality (coco-map on {FRESH} fresh scenes, 95 % paired bootstrap)", flush=True)
     found = []
-    asked = {OURS: AnalysisSettings(options.max_drop, budget=options.budget, timing=False)}
+    asked = {OURS: AnalysisSettings(max_drop=options.max_drop, budget=options.budget, timing=False)}
     if options.min_sqnr is not None:
         name = f"{OURS}, {options.min_sqnr:g} dB"
         asked[name] = replace(asked[OURS], min_sqnr=options.min_sqnr)
