@@ -146,6 +146,39 @@ def test_a_budget_of_one_is_kept_and_the_goal_missed(case: Case) -> None:
     assert "budget" in " ".join(found.notes)
 
 
+def test_a_limit_alone_asks_for_the_most_accurate_within_it(case: Case, found: Sensitivity) -> None:
+    """Twice as large as in integers, where float is four times as large."""
+    full = next(t for t in found.trials if t.phase == "baseline")
+    assert full.size_bytes is not None
+    limit = (full.size_bytes + found.float_size) // 2
+    limited = analyze(case, min_sqnr=None, max_size=limit)
+    assert limited.reached
+    assert limited.max_drop is None
+    within = [t for t in limited.trials if t.measured and (t.size_bytes or 0) <= limit]
+    best = max(within, key=lambda t: t.sqnr_db or 0.0)
+    assert limited.choice == best
+    assert (best.sqnr_db or 0.0) > (full.sqnr_db or 0.0) + 6.0
+    assert "most accurate found within" in limited.notes[0]
+
+
+def test_the_time_that_is_left_is_used(case: Case) -> None:
+    """Any choice of so small a network takes less than ten times the float model's time."""
+    found = analyze(case, min_sqnr=None, max_time=10.0)
+    assert found.reached
+    assert found.choice.time is not None
+    assert found.choice.time <= 10.0
+    best = max(t.sqnr_db or 0.0 for t in found.trials if t.measured)
+    assert found.choice.sqnr_db == best
+    assert best > GOAL
+
+
+def test_a_time_that_nothing_keeps_is_told(case: Case) -> None:
+    found = analyze(case, min_sqnr=None, max_time=1e-6)
+    assert not found.reached
+    assert not found.choice.float_layers
+    assert "Nothing keeps the limit" in found.notes[0]
+
+
 def test_convert_uses_what_is_found(case: Case, found: Sensitivity, tmp_path: Path) -> None:
     result = convkit.convert(
         case.model,

@@ -13,9 +13,11 @@ from hypothesis.extra import numpy as arrays
 from convkit.analysis.sensitivity.noise import Noise, shrunk
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import MOST_FLOAT, propose, segments
+from convkit.analysis.sensitivity.search import Goal
 from convkit.analysis.sensitivity.tap import beside, injected
 from convkit.nodes import Node
 from convkit.quant import LayerInfo
+from convkit.sensitivity import Trial
 from convkit.sketches import sketch
 
 
@@ -170,3 +172,18 @@ def test_errors_laid_beside_a_ranking_leave_it_as_it_is() -> None:
     )
     assert float((found["a"] * found["c"]).mean()) == 0.0
     assert {len(c) for c in beside(known, {}, rows=2).values()} == {42}
+
+
+def test_outputs_decide_between_trials_that_lose_little_enough() -> None:
+    """A metric tells less than outputs do, until it loses more than it may."""
+    trials = (
+        Trial("few errors", sqnr_db=40.0, drop=0.002),
+        Trial("lucky", sqnr_db=35.0, drop=0.0),
+        Trial("bad metric", sqnr_db=50.0, drop=0.006),
+        Trial("worse metric", sqnr_db=55.0, drop=0.1),
+        Trial("not scored", sqnr_db=60.0),
+    )
+    ranked = sorted(trials, key=Goal(0.005, 60.0).accuracy)
+    assert ranked == list(trials[::-1])
+    unlabelled = sorted(trials, key=Goal(None, 70.0).accuracy)
+    assert [trial.sqnr_db for trial in unlabelled] == sorted(t.sqnr_db or 0.0 for t in trials)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convkit import __version__
-from convkit.analysis.bench import BenchSettings, bench_found
 from convkit.analysis.sensitivity import tap
+from convkit.analysis.sensitivity.filling import fill
+from convkit.analysis.sensitivity.limits import Limits
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.ranking import Effects, completed, effects, trace
@@ -23,10 +24,9 @@ from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial, error_
 
 TIMED = 6
 """So many trials are timed, besides the float model and everything in integers."""
-TIMING_SECONDS = 2.0
+USUAL_DROP = 0.005
 USUAL_SQNR = 20.0
 """dB; an error of a tenth of the signal."""
-FLOAT = "float"
 UNEXPLAINED = 4.0
 """So many times the expected error is more than the ranking's own inaccuracy explains."""
 
@@ -40,23 +40,36 @@ class AnalysisSettings:
     """What the user wants, and may be spent.
 
     Attributes:
-        max_drop: of the metric against the float model.
+        max_drop: of the metric against the float model; 0.005 where nothing is said.
         min_sqnr: in dB; how well the outputs must agree with the float model's. With a metric both
             are asked for; without one, 20 dB where nothing else is said.
         max_time: of one inference over the float model's; None for any.
-        max_size: of the file in bytes; None for any.
+        max_size: of the file in bytes; None for any. Where limits on time and size are all that is
+            given, the most accurate choice that keeps them is looked for, not the cheapest one that
+            is accurate enough.
         budget: quantized models that may be built.
         timing: whether the best ones are timed.
         ranking: whether layers are ranked even where the first builds are good enough.
     """
 
-    max_drop: float = 0.005
+    max_drop: float | None = None
     min_sqnr: float | None = None
     max_time: float | None = None
     max_size: int | None = None
     budget: int = 40
     timing: bool = True
     ranking: bool = True
+
+    @property
+    def drop(self) -> float:
+        """What the metric may lose, said or usual."""
+        return USUAL_DROP if self.max_drop is None else self.max_drop
+
+    @property
+    def fills(self) -> bool:
+        """Whether the most accurate choice is looked for."""
+        limited = self.max_time is not None or self.max_size is not None
+        return limited and self.max_drop is None and self.min_sqnr is None
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -65,7 +78,7 @@ class AnalysisSettings:
             UsageError: naming the setting.
         """
         faults = {
-            "--max-drop must not be negative": self.max_drop < 0,
+            "--max-drop must not be negative": self.drop < 0,
             "--budget must be at least 1": self.budget < 1,
             "--max-time must be more than 0": self.max_time is not None and self.max_time <= 0,
             "--max-size must be more than 0": self.max_size is not None and self.max_size <= 0,
@@ -104,11 +117,10 @@ def analyze_subject(
     warnings = _doubts(subject, float_metric, settings)
     layers = subject.layers
     integer = subject.integer
-    goal = Goal(settings.max_drop if float_metric is not None else None, settings.min_sqnr)
-    if float_metric is None and goal.min_sqnr is None:
-        goal = Goal(None, USUAL_SQNR)
+    goal = _goal(settings, float_metric is not None)
     ranking = _Ranking(subject, samples, differentiable)
     prices = Prices(layers, integer, _sizes(subject))
+    limits = Limits(subject, prices, settings.max_time, settings.max_size)
     search = Search(
         subject,
         propose(layers, integer, session.registry.exclusion_rules.values()),
@@ -118,19 +130,19 @@ def analyze_subject(
         settings.budget,
         float_metric,
     )
-    chosen = search.run()
+    chosen = fill(search, limits) if goal.most else search.run()
     if not any(trial.measured for trial in search.trials.values()):
         name = subject.approach.step.converter
         raise NothingBuiltError(f"{name} could build nothing that runs: {chosen.error}")
     trials = tuple(search.trials.values())
     if settings.timing:
-        trials = _timed(subject, search, trials, chosen)
-    trials = _predicted_times(trials, prices)
-    chosen = _choice(trials, chosen, settings, search.goal)
+        limits.measure(_worth_timing(trials, chosen, limits), search.found)
+    trials = limits.told(trials)
+    chosen = _choice(trials, chosen, limits, goal)
     noise, found = None, Effects()
     if settings.ranking or ranking.asked:
         noise, found = ranking.noise(), ranking.found
-        trials = _predicted_times(search.expected((*trials, *search.predicted())), prices)
+        trials = limits.told(search.expected((*trials, *search.predicted())))
     used = {name for trial in trials for name in trial.regions}
     seconds = time.perf_counter() - start
     report = Sensitivity(
@@ -141,7 +153,7 @@ def analyze_subject(
         ranker=found.ranker,
         samples=samples.count,
         float_size=twin.artifact.size_bytes,
-        reached=search.goal.met(chosen) and _within(chosen, settings),
+        reached=(goal.most or goal.met(chosen)) and limits.kept(chosen),
         chosen=chosen.name,
         rows=_rows(subject, noise, chosen),
         regions=tuple(region for region in search.regions if region.name in used),
@@ -150,7 +162,7 @@ def analyze_subject(
         metric=metric,
         data=data,
         float_metric=float_metric,
-        max_drop=settings.max_drop if metric else None,
+        max_drop=settings.drop if metric and not goal.most else None,
         min_sqnr=goal.min_sqnr,
         max_time=settings.max_time,
         max_size=settings.max_size,
@@ -163,10 +175,23 @@ def analyze_subject(
             settings.budget,
             seconds,
         ),
-        warnings=(*warnings, *noisy(trials, settings.max_drop)),
+        warnings=(*warnings, *noisy(trials, settings.drop)),
         asked=subject.asked,
     )
     return dataclasses.replace(report, notes=notes(report))
+
+
+def _goal(settings: AnalysisSettings, scored: bool) -> Goal:
+    """
+    Args:
+        scored: there is a metric.
+    """
+    drop = settings.drop if scored else None
+    if settings.fills:
+        return Goal(drop, None, most=True)
+    if not scored and settings.min_sqnr is None:
+        return Goal(None, USUAL_SQNR)
+    return Goal(drop, settings.min_sqnr)
 
 
 class _Ranking:
@@ -230,9 +255,9 @@ def _doubts(
     if evaluator is None or float_metric is None:
         return ()
     again = subject.score(subject.source)
-    if again is not None and abs(again - float_metric) > settings.max_drop:
+    if again is not None and abs(again - float_metric) > settings.drop:
         raise UsageError(
-            f"the metric is noisier than --max-drop {settings.max_drop:g}: twice on the same"
+            f"the metric is noisier than --max-drop {settings.drop:g}: twice on the same"
             f" outputs it gave {float_metric:.6g} and {again:.6g}",
             hint="Seed what is random in it, score more samples, or allow a larger drop.",
         )
@@ -242,60 +267,12 @@ def _doubts(
             f"the metric is not deterministic: {float_metric:.6g} and {again:.6g} on the same"
             " outputs"
         )
-    if 0.0 < evaluator.count * settings.max_drop < 1.0:
+    if 0.0 < evaluator.count * settings.drop < 1.0:
         found.append(
-            f"{evaluator.count} samples are few for a drop of {settings.max_drop:g}: a single one"
+            f"{evaluator.count} samples are few for a drop of {settings.drop:g}: a single one"
             f" decides about {1 / evaluator.count:.2g}"
         )
     return tuple(found)
-
-
-def _timed(
-    subject: Subject, search: Search, trials: tuple[Trial, ...], chosen: Trial
-) -> tuple[Trial, ...]:
-    """The best trials with their time over the float model's."""
-    wanted = {t.name for t in trials if t.name == chosen.name or t.phase == "baseline"}
-    for name in front(trials):
-        if len(wanted) < TIMED:
-            wanted.add(name)
-    models = [(FLOAT, subject.approach.twin)]
-    for trial in trials:
-        built = search.built(trial)
-        if trial.name in wanted and built is not None:
-            models.append((trial.name, built.found))
-    settings = BenchSettings(seconds=TIMING_SECONDS, streams=(), baseline=FLOAT)
-    try:
-        benchmark = bench_found(subject.session, models, settings, subject.samples)
-    except ConvkitError as error:
-        subject.session.notice(f"nothing could be timed: {error.message}", "warning")
-        return trials
-    found = []
-    for trial in trials:
-        row = benchmark.row(trial.name) if trial.name in wanted else None
-        if row is not None and row.ratio is not None:
-            ratio = row.ratio
-            trial = dataclasses.replace(
-                trial, time=ratio.value, time_low=ratio.low, time_high=ratio.high
-            )
-        found.append(trial)
-    return tuple(found)
-
-
-def _predicted_times(trials: Sequence[Trial], prices: Prices) -> tuple[Trial, ...]:
-    """Times by the share of the work in float, between everything in integers, which was timed,
-    and the float model."""
-    full = next((t for t in trials if t.phase == "baseline" and t.time is not None), None)
-    if full is None or full.time is None:
-        return tuple(trials)
-    least, floor = full.time, prices.of(full.float_layers).cost
-    return tuple(
-        dataclasses.replace(
-            t,
-            predicted_time=least
-            + (1 - least) * (prices.of(t.float_layers).cost - floor) / max(1e-9, 1 - floor),
-        )
-        for t in trials
-    )
 
 
 def _sizes(subject: Subject) -> dict[str, int]:
@@ -310,30 +287,25 @@ def _sizes(subject: Subject) -> dict[str, int]:
     return {node.tensor: node.sketch.size for node in nodes if node.tensor}
 
 
-def _choice(
-    trials: Sequence[Trial], chosen: Trial, settings: AnalysisSettings, goal: Goal
-) -> Trial:
+def _worth_timing(trials: Sequence[Trial], chosen: Trial, limits: Limits) -> list[Trial]:
+    """The choice, everything in integers and the best ones."""
+    wanted = {t.name for t in trials if t.name == chosen.name or t.phase == "baseline"}
+    for name in front(trials):
+        if len(wanted) < TIMED:
+            wanted.add(name)
+    return [trial for trial in trials if trial.name in wanted and not limits.timed(trial)]
+
+
+def _choice(trials: Sequence[Trial], chosen: Trial, limits: Limits, goal: Goal) -> Trial:
     """The choice of the search, unless limits on time or size rule it out."""
     chosen = next(t for t in trials if t.name == chosen.name)
-    if _within(chosen, settings):
-        return chosen
-    fitting = [t for t in trials if t.measured and _within(t, settings)]
-    if not fitting:
+    fitting = [t for t in trials if t.measured and limits.kept(t)]
+    if limits.kept(chosen) or not fitting:
         return chosen
     good = [t for t in fitting if goal.met(t)]
     if good:
         return min(good, key=lambda t: (t.price or 0.0, t.name))
-    return max(
-        fitting,
-        key=lambda t: (-t.drop if t.drop is not None else float("-inf"), t.sqnr_db or 0.0),
-    )
-
-
-def _within(trial: Trial, settings: AnalysisSettings) -> bool:
-    time_taken = trial.time if trial.time is not None else trial.predicted_time
-    slow = settings.max_time is not None and (time_taken is None or time_taken > settings.max_time)
-    large = settings.max_size is not None and (trial.size_bytes or 0) > settings.max_size
-    return not slow and not large
+    return max(fitting, key=goal.accuracy)
 
 
 def front(trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import LIGHT
 from convkit.analysis.sensitivity.subject import Built, Subject
+from convkit.engine.session import Found
 from convkit.errors import ConvkitError
 from convkit.plans import OptionValue
 from convkit.quant import QuantRecipe, QuantRule
@@ -57,23 +59,35 @@ class Goal:
     Attributes:
         max_drop: of the metric against the float model; None where there is no metric.
         min_sqnr: of the outputs, in dB; None where only the metric counts.
+        most: nothing is good enough, as long as limits leave room for more.
     """
 
     max_drop: float | None
     min_sqnr: float | None
+    most: bool = False
 
     def met(self, trial: Trial) -> bool:
         """Whether a measured trial is accurate enough."""
-        if not trial.measured:
+        if self.most or not trial.measured:
             return False
         alike = self.min_sqnr is None or _db(trial) >= self.min_sqnr
         if self.max_drop is None:
             return alike
         return alike and trial.drop is not None and trial.drop <= self.max_drop
 
+    def accuracy(self, trial: Trial) -> tuple[bool, float, float]:
+        """The larger, the more accurate. A metric decides where it loses more than it may; below
+        that its samples tell less than the outputs do."""
+        drop = math.inf if trial.drop is None else trial.drop
+        if self.max_drop is None or drop <= self.max_drop:
+            return (True, _db(trial), -drop)
+        return (False, -drop, _db(trial))
+
     def missing(self, trial: Trial) -> float:
         """About how many dB a trial is short of the goal: what a metric loses goes with the size of
         the error, which is half its power in dB."""
+        if self.most:
+            return MOST_MISSING
         short = LEAST_GAIN if self.min_sqnr is None else self.min_sqnr - _db(trial)
         if self.max_drop is not None and trial.drop is not None and trial.drop > self.max_drop:
             factor = trial.drop / self.max_drop if self.max_drop else math.inf
@@ -114,6 +128,7 @@ class Search:
             than a build. None where no ranker could tell anything; structure decides then.
         float_metric: the float model's, None without labels.
         budget: builds at most.
+        fits: whether limits leave room for so many layers in float, as far as can be told.
     """
 
     subject: Subject
@@ -123,6 +138,7 @@ class Search:
     goal: Goal
     budget: int
     float_metric: float | None = None
+    fits: Callable[[Collection[str]], bool] = lambda layers: True
     trials: dict[Key, Trial] = field(default_factory=dict)
     options: dict[str, OptionValue] = field(default_factory=dict)
     builds: int = 0
@@ -132,18 +148,33 @@ class Search:
 
     def run(self) -> Trial:
         """Search; the answer is the choice, and `trials` has everything that was tried."""
-        current: tuple[Region, ...] = ()
-        try:
-            best = self._judged(self._measure((), "baseline"))
+        with self._budgeted():
+            best = self.baseline()
             if not self.goal.met(best):
                 current = self._repair(self._begin(best))
                 current = self._grow(current)
-                current = self._prune(current)
+                self._prune(current)
+        return self._best()
+
+    def baseline(self) -> Trial:
+        """Everything in integers, measured."""
+        return self.scored(self._measure((), "baseline"))
+
+    def further(self, trial: Trial) -> None:
+        """Add regions to a trial for as long as they gain anything and fit."""
+        known = {region.name: region for region in self.regions}
+        self.options = dict(trial.options)
+        with self._budgeted():
+            self._grow(tuple(known[name] for name in trial.regions))
+
+    @contextmanager
+    def _budgeted(self) -> Iterator[None]:
+        try:
+            yield
         except _Spent:
             self.subject.session.notice(
                 f"the budget of {self.budget} builds is used up: this is the best so far", "warning"
             )
-        return self._best()
 
     def _begin(self, full: Trial) -> tuple[Region, ...]:
         """Everything in integers, or the post-processing in float where that is better, or only
@@ -156,7 +187,7 @@ class Search:
                 continue
             trial = self._measure((region,), "ladder")
             if trial.measured and _db(trial) >= _db(best) + gain:
-                best, chosen = self._judged(trial), (region,)
+                best, chosen = self.scored(trial), (region,)
         return chosen
 
     def _repair(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
@@ -170,7 +201,7 @@ class Search:
             if not trial.measured or _db(trial) < _db(before) + REPAIR_GAIN:
                 self.options = kept
             else:
-                self._judged(trial)
+                self.scored(trial)
         return current
 
     def _grow(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
@@ -188,7 +219,7 @@ class Search:
                 break
             best = min(gains, key=lambda gain: gain.rank(needed))
             current = self._simplest((*current, best.region))
-            self._judged(self._at(current))
+            self.scored(self._at(current))
         return current
 
     def _shortlist(self, current: tuple[Region, ...], needed: float) -> list[Region]:
@@ -222,7 +253,7 @@ class Search:
         return chosen
 
     def _allowed(self, layers: Collection[str]) -> bool:
-        return self.prices.of(layers).float_macs <= MOST_FLOAT
+        return self.prices.of(layers).float_macs <= MOST_FLOAT and self.fits(layers)
 
     def _by_structure(self, fresh: Sequence[Region]) -> list[Region]:
         """Without a ranking: priors first, then the largest modules and stretches."""
@@ -250,7 +281,7 @@ class Search:
                 trial = self._measure(candidate, "prune")
                 if not trial.measured or not self._promising(trial):
                     continue
-                if self.goal.met(self._judged(trial)):
+                if self.goal.met(self.scored(trial)):
                     current, again = candidate, True
                     break
         return current
@@ -268,7 +299,7 @@ class Search:
             if (
                 price <= cost - WORTH_SAVING
                 and self._promising(trial)
-                and self.goal.met(self._judged(trial))
+                and self.goal.met(self.scored(trial))
             ):
                 return tuple(known[name] for name in trial.regions)
         return current
@@ -355,7 +386,7 @@ class Search:
         self.trials[key] = trial
         return trial
 
-    def _judged(self, trial: Trial) -> Trial:
+    def scored(self, trial: Trial) -> Trial:
         """With the metric on the whole data set."""
         key = _key_of(trial)
         if self.float_metric is None or not trial.measured or trial.metric is not None:
@@ -416,9 +447,10 @@ class Search:
             islands=price.islands,
         )
 
-    def built(self, trial: Trial) -> Built | None:
+    def found(self, trial: Trial) -> Found | None:
         """The model of a trial, where it was built."""
-        return self._built.get(_key_of(trial))
+        built = self._built.get(_key_of(trial))
+        return None if built is None else built.found
 
     def _best(self) -> Trial:
         """The cheapest that is good enough, else the most accurate."""
@@ -428,7 +460,7 @@ class Search:
         good = [t for t in measured if self.goal.met(t)]
         if good:
             return min(good, key=lambda t: (self.prices.of(t.float_layers).cost, t.name))
-        return max(measured, key=lambda t: (-math.inf if t.drop is None else -t.drop, _db(t)))
+        return max(measured, key=self.goal.accuracy)
 
 
 def recipe(name: str, selection: Iterable[Region]) -> QuantRecipe:

@@ -32,9 +32,8 @@ from convkit.errors import ExitCode
 @click.option(
     "--max-drop",
     type=float,
-    default=0.005,
-    show_default=True,
-    help="What the metric may lose against the float model.",
+    metavar="X",
+    help="What the metric may lose against the float model; 0.005 where no limit is given.",
 )
 @click.option(
     "--min-sqnr",
@@ -43,8 +42,16 @@ from convkit.errors import ExitCode
     help="How well the outputs must agree with the float model's: 20 without --data; with it,"
     " asked for besides --max-drop.",
 )
-@click.option("--max-time", type=float, metavar="X", help="Time over the float model's, at most.")
-@click.option("--max-size", type=float, metavar="MB", help="Size of the file, at most.")
+@click.option(
+    "--max-time",
+    type=float,
+    metavar="X",
+    help="Time over the float model's, at most. Without --max-drop or --min-sqnr the most accurate"
+    " choice within it is looked for, not the cheapest one that is accurate enough.",
+)
+@click.option(
+    "--max-size", type=float, metavar="MB", help="Size of the file, at most; the same holds."
+)
 @click.option(
     "--budget",
     type=int,

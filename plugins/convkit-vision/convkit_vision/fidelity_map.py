@@ -65,20 +65,7 @@ class FidelityMap(PreparesAsDeclared):
         from convkit_vision import evaluation
 
         dataset = _load(data, limit, None)
-        annotations: list[dict[str, Any]] = []
-        for image, found in evaluation.detections(dataset, reference):
-            for entry in evaluation.coco_results(image.id, found, dataset.categories):
-                if entry["score"] >= TRUTH:
-                    area = entry["bbox"][2] * entry["bbox"][3]
-                    more = {"id": len(annotations) + 1, "area": area, "iscrowd": 0}
-                    annotations.append({**entry, **more})
-        if not annotations:
-            raise UsageError(
-                f"the reference detects nothing with a score of {TRUTH:g} or more in the"
-                f" {len(dataset.images)} images used",
-                hint="Give images that show what it detects, or check [detection].",
-            )
-        truth = {**dataset.truth, "annotations": annotations}
+        truth = truth_by(dataset, reference)
         tally = evaluation.Tally(dataset.detection)
         results: list[Any] = []
         for image, found in evaluation.detections(dataset, outputs):
@@ -86,7 +73,7 @@ class FidelityMap(PreparesAsDeclared):
             tally.add(found)
         statistics = evaluation.coco_statistics(truth, results)
         value = statistics.pop("map")
-        details = {**statistics, **tally.counts, "objects": len(annotations)}
+        details = {**statistics, **tally.counts, "objects": len(truth["annotations"])}
         return MetricResult(self.name, value, details, len(dataset.images), tally.problems)
 
     def picture(
@@ -99,6 +86,33 @@ class FidelityMap(PreparesAsDeclared):
         if coco_json.find(data) is None and yolo_labels.find(data) is None:
             return False
         return CocoMap().picture(data, outputs, path)
+
+
+def truth_by(dataset: CocoData, reference: Iterable[Sequence[Any]]) -> dict[str, Any]:
+    """A COCO document with what a reference detects in place of the labels.
+
+    Args:
+        reference: its outputs, image by image.
+
+    Raises:
+        UsageError: it finds nothing.
+    """
+    from convkit_vision import evaluation
+
+    annotations: list[dict[str, Any]] = []
+    for image, found in evaluation.detections(dataset, reference):
+        for entry in evaluation.coco_results(image.id, found, dataset.categories):
+            if entry["score"] >= TRUTH:
+                area = entry["bbox"][2] * entry["bbox"][3]
+                more = {"id": len(annotations) + 1, "area": area, "iscrowd": 0}
+                annotations.append({**entry, **more})
+    if not annotations:
+        raise UsageError(
+            f"the reference detects nothing with a score of {TRUTH:g} or more in the"
+            f" {len(dataset.images)} images used",
+            hint="Give images that show what it detects, or check [detection].",
+        )
+    return {**dataset.truth, "annotations": annotations}
 
 
 def _load(data: Path, limit: int | None, artifact: Artifact | None) -> CocoData:
