@@ -145,9 +145,11 @@ class Kit:
     ) -> Iterator[Session]:
         """A run: its workers are gone afterwards, unless the kit keeps them."""
         from convkit.engine.session import Session, Settings
+        from convkit.engine.worker import sweep
 
         store = Store(self.cache)
         store.sweep()
+        sweep()
         with self._workers(store, limits or _limits()) as workers:
             yield Session(
                 self.registry,

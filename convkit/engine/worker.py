@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,10 @@ TEMPORARY = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")
 """Variables that name a worker's own folder for temporary files, which is gone with the worker:
 it is killed, so what frameworks would tidy up at exit would stay."""
 
+PREFIX = "convkit-worker-"
+"""Of these folders; the process that removes them follows."""
+STALE_SECONDS = 24 * 3600
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -87,7 +92,7 @@ class Worker:
             "log": str(log),
         }
         self._temporary = tempfile.TemporaryDirectory(
-            prefix="convkit-worker-", ignore_cleanup_errors=True
+            prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
         )
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {**QUIET, **dict.fromkeys(TEMPORARY, self._temporary.name)}
@@ -278,6 +283,20 @@ def _revive(error: Mapping[str, Any], log_hint: str) -> ConvkitError:
         revived = ConversionError(f"{kind}: {first}" if first else kind, hint=log_hint)
     revived.__cause__ = RemoteTraceback("\n" + error["traceback"])
     return revived
+
+
+def sweep() -> None:
+    """Remove the temporary folders of runs that were killed a day ago or earlier: a process that is
+    not seen here may live in another container."""
+    import psutil
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and psutil.pid_exists(int(pid)):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its run has just finished
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def main_interpreter() -> Path:

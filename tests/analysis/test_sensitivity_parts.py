@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from convkit.analysis.sensitivity.goal import Goal
 from convkit.analysis.sensitivity.noise import Noise, shrunk
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import MOST_FLOAT, propose, segments
-from convkit.analysis.sensitivity.search import Goal
 from convkit.analysis.sensitivity.tap import beside, injected
 from convkit.nodes import Node
 from convkit.quant import LayerInfo

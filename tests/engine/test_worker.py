@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from convkit.artifact import Artifact, State
 from convkit.codec import encode
-from convkit.engine.worker import Limits, Worker, main_interpreter
+from convkit.engine.worker import PREFIX, STALE_SECONDS, Limits, Worker, main_interpreter, sweep
 from convkit.errors import ConversionError, InputError, PublishError, WorkerError
 
 ROOT = Path(__file__).parents[2]
@@ -262,3 +263,31 @@ def test_temporary_files_are_gone_with_the_worker(do: Callable[..., str], worker
 
 def test_frameworks_are_told_not_to_report(do: Callable[..., str]) -> None:
     assert do("variable", "ORT_DISABLE_TELEMETRY") == "1"
+
+
+def test_only_folders_of_runs_long_dead_are_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    long_ago = time.time() - 2 * STALE_SECONDS
+    for name in (f"{dead.pid}-old", f"{os.getpid()}-mine", "0nopid", f"{dead.pid}-young"):
+        (tmp_path / f"{PREFIX}{name}").mkdir()
+        (tmp_path / f"{PREFIX}{name}" / "kernel.so").touch()
+        if not name.endswith("young"):
+            os.utime(tmp_path / f"{PREFIX}{name}", (long_ago, long_ago))
+    (tmp_path / "stranger").mkdir()
+    sweep()
+    left = {folder.name.removeprefix(PREFIX) for folder in tmp_path.iterdir()}
+    assert left == {f"{os.getpid()}-mine", f"{dead.pid}-young", "stranger"}
+
+
+def test_a_folder_for_temporary_files_goes_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = Worker(main_interpreter(), {}, [], tmp_path / "worker.log")
+    assert [*tmp_path.glob(f"{PREFIX}{os.getpid()}-*")]
+    made.kill()
+    assert not [*tmp_path.glob(f"{PREFIX}*")]

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from convkit import __version__
 from convkit.analysis.sensitivity import tap
 from convkit.analysis.sensitivity.filling import fill
+from convkit.analysis.sensitivity.goal import Goal
 from convkit.analysis.sensitivity.limits import Limits
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.ranking import Effects, completed, effects, trace
 from convkit.analysis.sensitivity.regions import propose
-from convkit.analysis.sensitivity.search import Goal, Search
+from convkit.analysis.sensitivity.search import Search
 from convkit.analysis.sensitivity.subject import Subject
 from convkit.analysis.sensitivity.telling import noisy, notes
 from convkit.engine.session import Found, Samples

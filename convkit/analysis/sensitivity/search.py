@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from convkit.analysis.sensitivity.goal import LEAST_GAIN, Goal, measured_db
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import LIGHT
@@ -30,12 +31,8 @@ REPAIR_GAIN = 1.0
 """dB; a smaller one is as likely an accident of the samples."""
 MUCH_GAIN = 6.0
 """dB; all that the light operators keep in float, with many a crossing, is to be worth it."""
-LEAST_GAIN = 0.25
-"""dB; below it a step is not worth its float layers."""
 MOST_GAIN = 60.0
 """dB; a region that promises more promises everything."""
-MOST_MISSING = 12.0
-"""dB; beyond it, steps are taken by what they gain for their price."""
 WORTH_SAVING = 0.03
 """Of a float inference's time, as predicted: what is less, `bench` would call equal, and it is not
 worth builds and the metric on a whole data set."""
@@ -50,49 +47,6 @@ MOST_PREDICTED = 12
 NAMED = 2
 """So many regions are named in a trial's name."""
 FULL = "nothing in float"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """When a choice is good enough.
-
-    Attributes:
-        max_drop: of the metric against the float model; None where there is no metric.
-        min_sqnr: of the outputs, in dB; None where only the metric counts.
-        most: nothing is good enough, as long as limits leave room for more.
-    """
-
-    max_drop: float | None
-    min_sqnr: float | None
-    most: bool = False
-
-    def met(self, trial: Trial) -> bool:
-        """Whether a measured trial is accurate enough."""
-        if self.most or not trial.measured:
-            return False
-        alike = self.min_sqnr is None or _db(trial) >= self.min_sqnr
-        if self.max_drop is None:
-            return alike
-        return alike and trial.drop is not None and trial.drop <= self.max_drop
-
-    def accuracy(self, trial: Trial) -> tuple[bool, float, float]:
-        """The larger, the more accurate. A metric decides where it loses more than it may; below
-        that its samples tell less than the outputs do."""
-        drop = math.inf if trial.drop is None else trial.drop
-        if self.max_drop is None or drop <= self.max_drop:
-            return (True, _db(trial), -drop)
-        return (False, -drop, _db(trial))
-
-    def missing(self, trial: Trial) -> float:
-        """About how many dB a trial is short of the goal: what a metric loses goes with the size of
-        the error, which is half its power in dB."""
-        if self.most:
-            return MOST_MISSING
-        short = LEAST_GAIN if self.min_sqnr is None else self.min_sqnr - _db(trial)
-        if self.max_drop is not None and trial.drop is not None and trial.drop > self.max_drop:
-            factor = trial.drop / self.max_drop if self.max_drop else math.inf
-            short = max(short, 1.0, 20.0 * math.log10(factor))
-        return min(MOST_MISSING, max(LEAST_GAIN, short))
 
 
 Key = tuple[frozenset[str], tuple[tuple[str, OptionValue], ...]]
@@ -186,7 +140,7 @@ class Search:
             if region is None or self.goal.met(best):
                 continue
             trial = self._measure((region,), "ladder")
-            if trial.measured and _db(trial) >= _db(best) + gain:
+            if trial.measured and measured_db(trial) >= measured_db(best) + gain:
                 best, chosen = self.scored(trial), (region,)
         return chosen
 
@@ -198,7 +152,7 @@ class Search:
             before, kept = self._at(current), dict(self.options)
             self.options[name] = value
             trial = self._measure(current, "repair")
-            if not trial.measured or _db(trial) < _db(before) + REPAIR_GAIN:
+            if not trial.measured or measured_db(trial) < measured_db(before) + REPAIR_GAIN:
                 self.options = kept
             else:
                 self.scored(trial)
@@ -213,7 +167,11 @@ class Search:
                 (region, self._measure((*current, region), "search"))
                 for region in self._shortlist(current, needed)
             ]
-            gains = [_Gain(r, _db(t) - _db(here), worth(r)) for r, t in tried if t.measured]
+            gains = [
+                _Gain(r, measured_db(t) - measured_db(here), worth(r))
+                for r, t in tried
+                if t.measured
+            ]
             gains = [gain for gain in gains if gain.decibels >= LEAST_GAIN]
             if not gains:
                 break
@@ -332,9 +290,11 @@ class Search:
         """Whether the metric is worth asking: a build whose outputs are worse than those of one
         that already failed will fail as well."""
         failed = [
-            _db(t) for t in self.trials.values() if t.drop is not None and not self.goal.met(t)
+            measured_db(t)
+            for t in self.trials.values()
+            if t.drop is not None and not self.goal.met(t)
         ]
-        return self.float_metric is None or _db(trial) > max(failed, default=-math.inf)
+        return self.float_metric is None or measured_db(trial) > max(failed, default=-math.inf)
 
     def _at(self, selection: tuple[Region, ...]) -> Trial:
         return self.trials[self._key(_layers(selection))]
@@ -483,10 +443,6 @@ def _key_of(trial: Trial) -> Key:
 
 def _layers(selection: Iterable[Region]) -> set[str]:
     return {name for region in selection for name in region.layers}
-
-
-def _db(trial: Trial) -> float:
-    return -math.inf if trial.sqnr_db is None else trial.sqnr_db
 
 
 def _alike(one: Region, other: Region) -> bool:
