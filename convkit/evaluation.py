@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 from convkit.verification import SliceAgreement
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from convkit.artifact import Artifact
 from convkit.errors import UsageError
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 SQNR_CEILING = 200.0
 """In dB; stands for outputs that are equal bit by bit, so that the figure stays a number."""

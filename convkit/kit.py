@@ -22,8 +22,8 @@ from convkit.engine.store import Store, default_root
 from convkit.errors import UsageError, did_you_mean
 from convkit.events import Listener, silent
 from convkit.plans import OptionValue, Plan
+from convkit.plugin.edges import Converter, TraitRequirement
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import Converter, TraitRequirement
 from convkit.plugin.registry import Registry
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from convkit.artifact import TensorSpec
 from convkit.lint import CalibrationWarning
 from convkit.plans import OptionValue
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 from convkit.quant import QuantRecipe
 from convkit.verification import Verification
 

@@ -13,7 +13,7 @@ from convkit.errors import UsageError
 from convkit.lint import CalibrationWarning
 from convkit.manifest import Failure, Manifest
 from convkit.plans import Plan, Rejection
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 from convkit.sensitivity import Sensitivity
 from convkit.verification import Verification
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from convkit.artifact import Artifact
 from convkit.nodes import Node, parents_of
-from convkit.plugin.protocols import TracedTensor
+from convkit.plugin.runtimes import TracedTensor
 from convkit.quant import LayerInfo
 from convkit.sketches import Sketch, sketch
 

@@ -14,6 +14,12 @@ from convkit.testing.plugin import HEAVY
 ROOT = Path(__file__).parents[1]
 
 
+INTERFACE = [
+    f"convkit.plugin.{name}"
+    for name in ("implementation", "edges", "runtimes", "reading", "data", "ranking")
+]
+
+
 def modules_after(program: str) -> set[str]:
     """Names in sys.modules at the end of a program in a fresh interpreter."""
     report = "import sys, json; sys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))"
@@ -57,7 +63,7 @@ def test_nothing_heavy_is_loaded(program: str) -> None:
     assert not modules_after(program) & set(HEAVY)
 
 
-@pytest.mark.parametrize("module", ["convkit.engine.worker_main", "convkit.plugin.protocols"])
+@pytest.mark.parametrize("module", ["convkit.engine.worker_main", *INTERFACE])
 def test_isolated_workers_need_the_standard_library_only(module: str) -> None:
     ours = ("convkit", "pluggy", "sitecustomize", "usercustomize", "_virtualenv", "__editable")
     before = modules_after("pass")

@@ -16,7 +16,7 @@ from convkit.engine.machine import install_command, unmet_requirement
 from convkit.engine.session import Found, Samples, Session
 from convkit.engine.worker import Worker
 from convkit.errors import ConversionError, NoPathError
-from convkit.plugin.protocols import Runner
+from convkit.plugin.runtimes import Runner
 
 TURN_SECONDS = 0.02
 """About how long the timed part of a turn is; several inferences, so that one that was interrupted

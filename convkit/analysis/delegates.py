@@ -10,7 +10,7 @@ from convkit.delegates import DelegateMap, DelegateRules, Operation
 from convkit.engine.delegation import judge
 from convkit.engine.session import Found, Session
 from convkit.errors import UsageError, did_you_mean
-from convkit.plugin.protocols import OperationReader
+from convkit.plugin.reading import OperationReader
 
 ALL = "all"
 """In the place of a delegate's name: every one that has rules for the format."""

@@ -10,7 +10,7 @@ from convkit.benchmark import Benchmark
 from convkit.comparison import Gate
 from convkit.errors import GateError, UsageError, did_you_mean
 from convkit.evaluation import Evaluation
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 HEADLINE = "metric"
 """Stands for the metric's own value in `--fail-under`."""

@@ -9,7 +9,7 @@ from convkit.delegates import ExecutionProfile
 from convkit.engine.session import Found, Session, Stage
 from convkit.engine.verify import random_samples
 from convkit.errors import UsageError
-from convkit.plugin.protocols import Profiler
+from convkit.plugin.runtimes import Profiler
 
 RUNS = 20
 """Inferences of a profile where nobody says how many."""

@@ -14,7 +14,7 @@ from convkit.engine.digest import digest_file, digest_files, digest_key
 from convkit.engine.session import Session
 from convkit.engine.verify import write_random
 from convkit.errors import CalibrationError
-from convkit.plugin.protocols import CalibrationSource
+from convkit.plugin.data import CalibrationSource
 
 FILE = "calibration.safetensors"
 USUAL = 200

@@ -16,7 +16,7 @@ from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.user_metric import is_user_metric
 from convkit.engine.verify import compare_outputs, outputs_of
 from convkit.errors import CalibrationError, NoPathError, UsageError, did_you_mean
-from convkit.plugin.protocols import MetricResult, ReferenceMetric
+from convkit.plugin.data import MetricResult, ReferenceMetric
 from convkit.verification import SliceAgreement
 
 INPUTS_FILE = "inputs.safetensors"

@@ -11,7 +11,7 @@ from convkit.artifact import State
 from convkit.engine.planner import Wishes
 from convkit.engine.session import Settings
 from convkit.errors import UsageError, did_you_mean
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 from convkit.quant import LayerInfo, QuantRule
 
 FLOAT = "fp32"

@@ -27,7 +27,7 @@ from convkit.errors import (
 )
 from convkit.manifest import Failure
 from convkit.plans import OptionValue, Path, Plan, Step
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 from convkit.quant import QuantRecipe
 
 MAX_FAILURES = 3

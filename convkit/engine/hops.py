@@ -20,7 +20,7 @@ from convkit.engine.session import Found, Session, Stage, traits_of
 from convkit.errors import ConversionError, InputError, PrecisionError
 from convkit.inspection import Inspection
 from convkit.plans import Step
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 from convkit.quant import QuantRecipe
 
 RESULT_STEM = "artifact"

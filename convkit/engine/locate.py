@@ -18,7 +18,7 @@ from convkit.errors import ConvkitError
 from convkit.nodes import Node
 from convkit.numerics import compare
 from convkit.overlaps import agreement
-from convkit.plugin.protocols import Tracer
+from convkit.plugin.runtimes import Tracer
 from convkit.traces import Trace, read
 from convkit.verification import Divergence, Verdict, tolerance_of
 

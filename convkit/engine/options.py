@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from convkit.engine.traits import allows
 from convkit.errors import UsageError
 from convkit.plans import OptionValue
-from convkit.plugin.protocols import Option
+from convkit.plugin.edges import Option
 from convkit.plugin.registry import Registry
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from convkit.errors import UsageError
 from convkit.plans import Plan
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -18,7 +18,7 @@ from convkit.engine.traits import Infeasible, bind
 from convkit.environment import Environment
 from convkit.errors import NoPathError, UsageError
 from convkit.plans import Cost, OptionValue, Path, Plan, Rejection, Step
-from convkit.plugin.protocols import Converter, TraitRequirement
+from convkit.plugin.edges import Converter, TraitRequirement
 from convkit.plugin.registry import Registry
 
 LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5

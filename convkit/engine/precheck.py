@@ -12,7 +12,7 @@ from convkit.engine.planner import Banned, Beginning, beginning
 from convkit.engine.session import Session, Stage
 from convkit.errors import ConvkitError
 from convkit.plans import OptionValue, Plan
-from convkit.plugin.protocols import Converter, ConverterBase, Obstacle
+from convkit.plugin.edges import Converter, ConverterBase, Obstacle
 
 NAMED = 3
 """So many layers are named with an obstacle; the rest are counted."""

@@ -18,7 +18,7 @@ from convkit.engine.verify import load_outputs, outputs_of
 from convkit.errors import ConversionError, ConvkitError, NumericError
 from convkit.manifest import Attempt
 from convkit.plans import Step
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 from convkit.quant import QuantRecipe
 from convkit.verification import Verification, tolerance_of
 

@@ -11,7 +11,7 @@ from convkit.engine.outcomes import Outcome, WalkedHop
 from convkit.engine.session import Found, Session
 from convkit.lint import CalibrationWarning
 from convkit.manifest import CalibrationRecord, HopRecord, Manifest
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 
 def record(

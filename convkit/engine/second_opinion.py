@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from convkit.artifact import Artifact
 from convkit.engine.session import Samples, Session
-from convkit.plugin.protocols import Runner
+from convkit.plugin.runtimes import Runner
 from convkit.verification import SliceAgreement, Verdict
 
 Finding = tuple[Verdict, tuple[SliceAgreement, ...], tuple[str, ...]]

@@ -30,8 +30,9 @@ from convkit.errors import NoPathError
 from convkit.events import Event, Listener, Notice, StageFinished, StageProgress, StageStarted
 from convkit.inspection import Inspection
 from convkit.plugin.manager import PluginManager, load_target
-from convkit.plugin.protocols import Renamer, Runner
+from convkit.plugin.reading import Renamer
 from convkit.plugin.registry import Registry
+from convkit.plugin.runtimes import Runner
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from convkit.artifact import PARAMETER_BYTES, State, Trait
 from convkit.plans import OptionValue, Step
-from convkit.plugin.protocols import Converter, Option, TraitProvision, TraitRequirement
+from convkit.plugin.edges import Converter, Option, TraitProvision, TraitRequirement
 
 
 class Infeasible(Exception):

@@ -29,7 +29,7 @@ from typing import Any
 
 from convkit.artifact import Artifact
 from convkit.errors import ConvkitError, UsageError, did_you_mean
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 CONTRACT = (
     "A metric is a function f(outputs, data) that returns a number, or a class or object with the"

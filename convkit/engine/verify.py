@@ -18,7 +18,7 @@ from convkit.engine.judgement import judge, tolerance_between
 from convkit.engine.second_opinion import Finding, second_runner, weighed
 from convkit.engine.session import Samples, Session, Stage
 from convkit.errors import ConversionError, UsageError
-from convkit.plugin.protocols import Runner
+from convkit.plugin.runtimes import Runner
 from convkit.verification import SliceAgreement, Verification, tolerance_of
 
 OUTPUTS_FILE = "outputs.safetensors"

@@ -16,7 +16,7 @@ from convkit.calibration import CalibrationData, carried, sample_key
 from convkit.codec import decode, encode
 from convkit.engine.layout import to_artifact, to_original
 from convkit.errors import PluginError, UsageError
-from convkit.plugin.protocols import HopContext
+from convkit.plugin.edges import HopContext
 from convkit.quant import QuantRecipe
 
 Progress = Callable[[str, float | None], None]
@@ -181,7 +181,7 @@ def op_drain(arguments: Mapping[str, Any], progress: Progress) -> Any:
 def op_samples(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Read data without its labels, in its own order where its source knows one, into one
     safetensors file; answers the samples' names."""
-    from convkit.plugin.protocols import OrderedSource
+    from convkit.plugin.data import OrderedSource
 
     source = _implementation(arguments)
     artifact = decode(Artifact, arguments["artifact"])

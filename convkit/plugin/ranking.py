@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from convkit.artifact import Artifact
-from convkit.plugin.protocols import Implementation, TracedTensor
+from convkit.plugin.implementation import Implementation
+from convkit.plugin.runtimes import TracedTensor
 from convkit.quant import LayerInfo
 
 

@@ -13,15 +13,11 @@ from convkit.plugin.manager import BrokenPlugin, LoadedPlugin, PluginManager
 
 if TYPE_CHECKING:
     from convkit.delegates import DelegateRules
-    from convkit.plugin.protocols import (
-        CalibrationSource,
-        Converter,
-        Inspector,
-        Metric,
-        Runner,
-        Sample,
-    )
+    from convkit.plugin.data import CalibrationSource, Metric, Sample
+    from convkit.plugin.edges import Converter
     from convkit.plugin.ranking import ExclusionRule, Ranker
+    from convkit.plugin.reading import Inspector
+    from convkit.plugin.runtimes import Runner
 
 KINDS = (
     "formats",
@@ -98,14 +94,12 @@ class Registry:
     @cached_property
     def exclusion_rules(self) -> Mapping[str, ExclusionRule]:
         """Priors of the analyzer by name."""
-        return self._collect(
-            "exclusion_rules", _shaped("ExclusionRule", "name", "reason", home="ranking")
-        )
+        return self._collect("exclusion_rules", _shaped("ExclusionRule", "name", "reason"))
 
     @cached_property
     def rankers(self) -> Mapping[str, Ranker]:
         """Rankers by name."""
-        return self._collect("rankers", _shaped("Ranker", "name", "format", home="ranking"))
+        return self._collect("rankers", _shaped("Ranker", "name", "format"))
 
     @cached_property
     def delegate_rules(self) -> Mapping[str, DelegateRules]:
@@ -202,11 +196,11 @@ class Registry:
         self._broken.append(BrokenPlugin(loaded.name, loaded.distribution, reason))
 
 
-def _shaped(name: str, *texts: str, home: str = "protocols") -> Callable[[Any], str]:
+def _shaped(name: str, *texts: str) -> Callable[[Any], str]:
     """A check that a thing has all members of a protocol, and texts where texts belong."""
-    from importlib import import_module
+    from convkit import plugin
 
-    protocol: type = getattr(import_module(f"convkit.plugin.{home}"), name)
+    protocol: type = getattr(plugin, name)
 
     def check(thing: Any) -> str:
         if not isinstance(thing, protocol):
@@ -219,7 +213,7 @@ def _shaped(name: str, *texts: str, home: str = "protocols") -> Callable[[Any], 
 
 
 def _sample_fault(thing: Any) -> str:
-    from convkit.plugin.protocols import Sample
+    from convkit.plugin.data import Sample
 
     return "" if isinstance(thing, Sample) and thing.name else f"{thing!r} is no Sample"
 

@@ -13,15 +13,11 @@ from convkit.plugin.marker import PROJECT
 if TYPE_CHECKING:
     from convkit.artifact import Detection, Format
     from convkit.plans import Step
-    from convkit.plugin.protocols import (
-        CalibrationSource,
-        Converter,
-        Inspector,
-        Metric,
-        Runner,
-        Sample,
-    )
+    from convkit.plugin.data import CalibrationSource, Metric, Sample
+    from convkit.plugin.edges import Converter
     from convkit.plugin.ranking import ExclusionRule, Ranker
+    from convkit.plugin.reading import Inspector
+    from convkit.plugin.runtimes import Runner
 
 hookspec = HookspecMarker(PROJECT)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from convkit.benchmark import BenchmarkRow, SpeedRatio
 from convkit.comparison import Compared, Comparison
 from convkit.evaluation import EvaluationRow
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 from convkit.report import words
 from convkit.report.blocks import Cell, Marker, Status
 from convkit.report.palette import marker, split_state

@@ -13,7 +13,7 @@ from convkit.artifact import Artifact
 from convkit.codec import encode
 from convkit.engine.digest import digest_file, digest_files
 from convkit.engine.verify import load_outputs
-from convkit.plugin.protocols import CalibrationSource
+from convkit.plugin.data import CalibrationSource
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.laboratory import Laboratory, Observation, offered
 

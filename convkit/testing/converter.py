@@ -19,7 +19,7 @@ from convkit.engine.session import Found
 from convkit.engine.traits import allows, satisfies
 from convkit.errors import WorkerError
 from convkit.plans import OptionValue, Step
-from convkit.plugin.protocols import Converter
+from convkit.plugin.edges import Converter
 from convkit.quant import LayerInfo, QuantRecipe, QuantRule
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged

@@ -14,7 +14,7 @@ from convkit.delegates import Operation
 from convkit.engine.digest import digest_path
 from convkit.errors import WorkerError
 from convkit.inspection import Inspection
-from convkit.plugin.protocols import Inspector, OperationReader
+from convkit.plugin.reading import Inspector, OperationReader
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged
 from convkit.testing.laboratory import Laboratory, Observation, offered

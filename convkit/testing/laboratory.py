@@ -29,8 +29,8 @@ from convkit.environment import IsolatedEnvironment
 from convkit.errors import ConvkitError
 from convkit.events import silent
 from convkit.plans import OptionValue
+from convkit.plugin.edges import Converter
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import Converter
 from convkit.plugin.registry import Registry
 from convkit.quant import QuantRecipe
 from convkit.testing.folders import companions, differences, snapshot, within

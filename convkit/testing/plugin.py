@@ -15,9 +15,9 @@ from convkit.artifact import Detection
 from convkit.engine.machine import ALTERNATIVE
 from convkit.engine.traits import allows
 from convkit.plugin import spec
+from convkit.plugin.edges import Converter
 from convkit.plugin.manager import PluginManager
 from convkit.plugin.marker import PROJECT
-from convkit.plugin.protocols import Converter
 from convkit.plugin.registry import Registry
 
 HEAVY = (

@@ -22,7 +22,7 @@ from convkit.engine.verify import load_outputs
 from convkit.errors import WorkerError
 from convkit.nodes import Node
 from convkit.overlaps import agreement
-from convkit.plugin.protocols import Profiler, Runner, Tracer
+from convkit.plugin.runtimes import Profiler, Runner, Tracer
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.folders import DAMAGES, damaged
 from convkit.testing.laboratory import Laboratory, Observation, offered

@@ -16,7 +16,7 @@ from convkit.evaluation import Evaluation, EvaluationRow
 from convkit.inspection import Inspection
 from convkit.plans import Cost, Plan, Step
 from convkit.plans import Path as Road
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 
 def found(state: State) -> Found:

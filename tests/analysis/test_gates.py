@@ -14,7 +14,7 @@ from convkit.benchmark import Benchmark, BenchmarkRow, Latency, Machine, SpeedRa
 from convkit.comparison import Compared
 from convkit.errors import ExitCode, GateError, UsageError
 from convkit.evaluation import Evaluation, EvaluationRow
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 
 
 def scored(title: str, value: float | None, change: float | None = None) -> EvaluationRow:

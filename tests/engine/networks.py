@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from convkit.plugin.protocols import TracedTensor
+from convkit.plugin.runtimes import TracedTensor
 from convkit.quant import LayerInfo
 from convkit.traces import INPUT
 

@@ -25,7 +25,7 @@ from convkit.events import Event, Notice
 from convkit.inspection import Inspection
 from convkit.nodes import Node, operator_kind, parents_of
 from convkit.overlaps import agreement
-from convkit.plugin.protocols import TracedTensor
+from convkit.plugin.runtimes import TracedTensor
 from convkit.quant import LayerInfo
 from convkit.sketches import sketch
 from convkit.verification import Divergence, Verdict

@@ -15,14 +15,8 @@ from convkit.engine.planner import Banned, Planner, Wishes, beginning, require_p
 from convkit.environment import Environment, IsolatedEnvironment
 from convkit.errors import ExitCode, NoPathError
 from convkit.plans import Plan
+from convkit.plugin.edges import Converter, ConverterBase, Option, TraitProvision, TraitRequirement
 from convkit.plugin.manager import PluginManager
-from convkit.plugin.protocols import (
-    Converter,
-    ConverterBase,
-    Option,
-    TraitProvision,
-    TraitRequirement,
-)
 from convkit.plugin.registry import Registry
 
 MACHINE = Environment("3.11.7", "linux", "x86_64", {"here": "1.5"})

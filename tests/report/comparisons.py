@@ -14,7 +14,7 @@ from convkit.delegates import DelegatedLayer, DelegateMap, ExecutedLayer, Execut
 from convkit.evaluation import Evaluation, EvaluationRow
 from convkit.manifest import Attempt, CalibrationRecord, Failure, HopRecord, Manifest
 from convkit.plans import Rejection
-from convkit.plugin.protocols import MetricResult
+from convkit.plugin.data import MetricResult
 from convkit.quant import QuantRecipe, QuantRule
 from convkit.verification import Divergence, SliceAgreement, Verdict, Verification
 

@@ -14,7 +14,10 @@ import pytest
 
 from convkit.arrays import ArraySource
 from convkit.artifact import Artifact, State, TensorSpec
-from convkit.plugin.protocols import CalibrationSource, Converter, Inspector, Runner
+from convkit.plugin.data import CalibrationSource
+from convkit.plugin.edges import Converter
+from convkit.plugin.reading import Inspector
+from convkit.plugin.runtimes import Runner
 from convkit.testing import (
     CalibrationSourceContract,
     ConverterContract,

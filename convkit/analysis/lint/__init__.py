@@ -17,7 +17,7 @@ from convkit.engine.digest import digest_files, digest_key
 from convkit.engine.evaluate import Evaluator
 from convkit.engine.session import Samples, Session, Stage
 from convkit.lint import CalibrationWarning, Preparation
-from convkit.plugin.protocols import DeclaringMetric, DeclaringSource
+from convkit.plugin.data import DeclaringMetric, DeclaringSource
 
 
 def lint_calibration(

@@ -16,8 +16,8 @@ from convkit.engine.digest import digest_key
 from convkit.engine.machine import unmet_requirement
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.errors import ConvkitError
-from convkit.plugin.protocols import Tracer
 from convkit.plugin.ranking import Ranker, RankSettings, Together
+from convkit.plugin.runtimes import Tracer
 from convkit.traces import Trace, read
 
 MATRICES = "ranking.safetensors"
