@@ -160,6 +160,7 @@ class Sensitivity:
         max_drop, min_sqnr: what is asked of the metric, or of the outputs (dB) where there is none.
         max_time, max_size: limits, the time over float's, the size in bytes; None where not asked
             for.
+        filled: the most accurate choice within those limits was looked for, not the cheapest one.
         reached: the chosen trial keeps all limits.
         rows: in execution order.
         trials: in the order in which they were thought of.
@@ -190,6 +191,7 @@ class Sensitivity:
     min_sqnr: float | None = None
     max_time: float | None = None
     max_size: int | None = None
+    filled: bool = False
     cost: Cost = Cost()
     asked: tuple[QuantRule, ...] = ()
     notes: tuple[str, ...] = ()

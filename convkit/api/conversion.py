@@ -85,7 +85,7 @@ def convert(
         analysis.check()
         if AUTO not in settings.exclude:
             raise UsageError(
-                "--max-drop says how much what is chosen may lose, but nothing is to be chosen",
+                "--max-drop and --max-time say what may be chosen, but nothing is to be chosen",
                 hint="Add --exclude auto.",
             )
     kit = kit or Kit(plugins)

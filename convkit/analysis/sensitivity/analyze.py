@@ -154,7 +154,7 @@ def analyze_subject(
         ranker=found.ranker,
         samples=samples.count,
         float_size=twin.artifact.size_bytes,
-        reached=(goal.most or goal.met(chosen)) and limits.kept(chosen),
+        reached=goal.kept(chosen) and limits.kept(chosen),
         chosen=chosen.name,
         rows=_rows(subject, noise, chosen),
         regions=tuple(region for region in search.regions if region.name in used),
@@ -163,10 +163,11 @@ def analyze_subject(
         metric=metric,
         data=data,
         float_metric=float_metric,
-        max_drop=settings.drop if metric and not goal.most else None,
+        max_drop=settings.drop if metric else None,
         min_sqnr=goal.min_sqnr,
         max_time=settings.max_time,
         max_size=settings.max_size,
+        filled=goal.most,
         cost=Cost(
             found.float_passes,
             found.forward,
@@ -187,12 +188,10 @@ def _goal(settings: AnalysisSettings, scored: bool) -> Goal:
     Args:
         scored: there is a metric.
     """
-    drop = settings.drop if scored else None
-    if settings.fills:
-        return Goal(drop, None, most=True)
-    if not scored and settings.min_sqnr is None:
-        return Goal(None, USUAL_SQNR)
-    return Goal(drop, settings.min_sqnr)
+    if not scored:
+        least = USUAL_SQNR if settings.min_sqnr is None else settings.min_sqnr
+        return Goal(None, least, settings.fills)
+    return Goal(settings.drop, settings.min_sqnr, settings.fills)
 
 
 class _Ranking:

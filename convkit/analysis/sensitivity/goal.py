@@ -20,7 +20,7 @@ class Goal:
     Attributes:
         max_drop: of the metric against the float model; None where there is no metric.
         min_sqnr: of the outputs, in dB; None where only the metric counts.
-        most: nothing is good enough, as long as limits leave room for more.
+        most: being accurate enough is no reason to stop, as long as limits leave room for more.
     """
 
     max_drop: float | None
@@ -28,8 +28,12 @@ class Goal:
     most: bool = False
 
     def met(self, trial: Trial) -> bool:
-        """Whether a measured trial is accurate enough."""
-        if self.most or not trial.measured:
+        """Whether nothing more accurate need be looked for."""
+        return not self.most and self.kept(trial)
+
+    def kept(self, trial: Trial) -> bool:
+        """Whether a trial, which was measured, is accurate enough."""
+        if not trial.measured:
             return False
         alike = self.min_sqnr is None or measured_db(trial) >= self.min_sqnr
         if self.max_drop is None:

@@ -24,7 +24,9 @@ def notes(report: Sensitivity) -> tuple[str, ...]:
         said.append(text + ".")
         if choice.time_low is not None and choice.time_low > 1.0:
             said.append("On this processor integers are slower than float for this model.")
-    if not report.reached and _goals(report):
+    if report.filled:
+        said.append(_within(report, choice))
+    elif not report.reached:
         said.append(_short_of(report))
     if not report.ranker and any(t.phase == "search" for t in report.trials):
         said.append("Layers could not be ranked; regions were tried by structure alone.")
@@ -68,20 +70,21 @@ def _headline(report: Sensitivity, choice: Trial) -> str:
         text = f"Only {share:.0%} of the arithmetic runs in integers. " + text
     else:
         text += f", {share:.1%} of the arithmetic in integers"
-    goals = _goals(report)
-    if goals:
-        return f"{text}. The goal of {goals} is {'met' if report.reached else 'missed'}."
-    limits = [f"{report.max_time:g} of float's time"] if report.max_time is not None else []
-    limits += [f"{report.max_size / 1e6:g} MB"] if report.max_size is not None else []
-    found = "The most accurate found within" if report.reached else "Nothing keeps the limit of"
-    return f"{text}. {found} {' and '.join(limits)}."
-
-
-def _goals(report: Sensitivity) -> str:
-    """Empty where only limits on time and size are set."""
     goals = [f"a drop of {report.max_drop:g}"] if report.max_drop is not None else []
     goals += [f"{report.min_sqnr:g} dB"] if report.min_sqnr is not None else []
-    return " and ".join(goals)
+    return f"{text}. The goal of {' and '.join(goals)} is {'met' if report.reached else 'missed'}."
+
+
+def _within(report: Sensitivity, choice: Trial) -> str:
+    """What was found within limits that were to be filled."""
+    limits = [f"{report.max_time:g} of float's time"] if report.max_time is not None else []
+    limits += [f"{report.max_size / 1e6:g} MB"] if report.max_size is not None else []
+    time = choice.time if choice.time is not None else choice.predicted_time
+    slow = report.max_time is not None and (time is None or time > report.max_time)
+    large = report.max_size is not None and (choice.size_bytes or 0) > report.max_size
+    if slow or large:
+        return f"Nothing that was tried keeps the limit of {' and '.join(limits)}."
+    return f"It is the most accurate that was found within {' and '.join(limits)}."
 
 
 def _accuracy(report: Sensitivity, trial: Trial) -> str:

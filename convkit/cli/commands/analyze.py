@@ -33,7 +33,7 @@ from convkit.errors import ExitCode
     "--max-drop",
     type=float,
     metavar="X",
-    help="What the metric may lose against the float model; 0.005 where no limit is given.",
+    help="What the metric may lose against the float model; 0.005 by default.",
 )
 @click.option(
     "--min-sqnr",

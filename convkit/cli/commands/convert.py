@@ -70,12 +70,19 @@ if TYPE_CHECKING:
     " loses X at most (without --data: so that outputs agree to 20 dB).",
 )
 @click.option(
+    "--max-time",
+    type=float,
+    metavar="X",
+    help="With --exclude auto: time over the float model's, at most. Without --max-drop, what makes"
+    " the result most accurate within it is looked for.",
+)
+@click.option(
     "--budget",
     type=int,
     default=40,
     show_default=True,
     metavar="N",
-    help="With --max-drop: quantized models to build, at most.",
+    help="With --max-drop or --max-time: quantized models to build, at most.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare hops with the original.")
 @click.option("--no-reroute", is_flag=True, help="Stop at the first hop that fails.")
@@ -104,13 +111,14 @@ def command(
             hint="The gate is on a metric: for example --data validation --metric coco-map.",
         )
     analysis = None
-    if flags["max_drop"] is not None:
+    if flags["max_drop"] is not None or flags["max_time"] is not None:
         from convkit.analysis.sensitivity.analyze import AnalysisSettings
 
         analysis = AnalysisSettings(
             max_drop=flags["max_drop"],
+            max_time=flags["max_time"],
             budget=flags["budget"],
-            timing=False,
+            timing=flags["max_time"] is not None,
             ranking=False,
         )
     with ProgressView(terminal) as view:
