@@ -286,3 +286,19 @@ def test_the_command_line(case: Case, tmp_path: Path) -> None:
     refused = run(*bare, "--max-drop", "0.1", "-o", tmp_path, cwd=tmp_path)
     assert refused.code == 2
     assert "--exclude auto" in refused.err
+
+
+def test_convert_within_a_time(case: Case, tmp_path: Path) -> None:
+    bare = ("convert", case.model, "--to", "onnx-int8", "--calibration", case.samples)
+    limit = ("--max-time", "10", "--budget", "8", "-o", tmp_path)
+    refused = run(*bare, *limit, cwd=tmp_path)
+    assert refused.code == 2
+    assert "--exclude auto" in refused.err
+    done = run(*bare, *limit, "--exclude", "auto", "--json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    (analysis,) = json.loads(done.out)["analyses"]
+    assert analysis["filled"] is True
+    assert analysis["max_time"] == 10.0
+    (chosen,) = [t for t in analysis["trials"] if t["name"] == analysis["chosen"]]
+    assert chosen["time"] <= 10.0
+    assert chosen["float_layers"]
