@@ -25,7 +25,6 @@ from typing import Any
 
 import convkit
 from convkit import AnalysisSettings
-from convkit.analysis.bench import BenchSettings
 from convkit.artifact import ReadOptions
 from convkit.benchmark import Benchmark, BenchmarkRow, SpeedRatio
 from convkit.engine.session import Found
@@ -129,9 +128,8 @@ def _compared(
     rivals = [name for name in files if name.startswith(("(b)", "(c)"))]
     times = _beside({name: files[name] for name in ("float", *rivals)})
     settings = {OURS: asked}
-    for name in rivals:  # `bench` calls equal what is within its margin
-        most = times[name].value * (1 + BenchSettings().margin)
-        settings[_within(name)] = replace(asked, max_drop=None, max_time=most)
+    for name in rivals:
+        settings[_within(name)] = replace(asked, max_drop=None, max_time=times[name].value)
     reports = {}
     for name, analysis in settings.items():
         place = folder / f"choice {len(reports)}"
