@@ -12,7 +12,7 @@ def main() -> None:
     """Entry point of the `convkit` script."""
     import gc
 
-    gc.set_threshold(50_000)  # starting up allocates much and frees nothing: fewer vain searches
+    gc.set_threshold(100_000)  # starting up allocates much and frees nothing: fewer vain searches
 
     try:
         from convkit.cli.app import run
