@@ -126,6 +126,14 @@ class Trial:
         """It was built and run."""
         return self.phase != "predicted" and not self.error
 
+    def within(self, max_time: float | None, max_size: float | None) -> bool:
+        """Whether it keeps limits, None for any: on time by what was measured, else by what was
+        predicted."""
+        time = self.time if self.time is not None else self.predicted_time
+        slow = max_time is not None and (time is None or time > max_time)
+        large = max_size is not None and (self.size_bytes or 0) > max_size
+        return not slow and not large
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from convkit import errors
+from convkit.engine.store import STALE_SECONDS
 from convkit.errors import ConversionError, ConvkitError, WorkerError
 
 MAIN = Path(__file__).with_name("worker_main.py")
@@ -52,7 +53,6 @@ it is killed, so what frameworks would tidy up at exit would stay."""
 
 PREFIX = "convkit-worker-"
 """Of these folders; the process that removes them follows."""
-STALE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,13 @@ class Judge:
             with np.load(data) as arrays:
                 self._labels = arrays["y"]
         self._seen: dict[str, Any] = {}
+        self._detected: dict[str, Any] = {}
 
     def difference(self, first: Found, second: Found) -> Difference:
         """How much better the second is."""
         a, b = self._results(first), self._results(second)
         if self._truth is not None:
-            found = paired_bootstrap(self._truth.truth, a, b, resamples=RESAMPLES)
-            return Difference(found.first, found.second, found.low, found.high)
+            return _paired(self._truth.truth, a, b)
         change = b.astype(np.float64) - a
         draws = np.random.default_rng(0).integers(0, len(change), (RESAMPLES, len(change)))
         low, high = np.quantile(change[draws].mean(1), [0.025, 0.975])
@@ -95,13 +95,11 @@ class Judge:
     def closer(self, reference: Found, first: Found, second: Found) -> Difference:
         """How much closer to a reference detector the second is: in mAP against what the reference
         itself detects, which tells far smaller differences than labels do."""
-        outputs = self._evaluator.outputs(reference.artifact)
-        assert outputs is not None and self._truth is not None, "not a detector that runs"
-        rows = load_outputs(outputs, self._evaluator.count)
-        truth = truth_by(self._truth, list(zip(*rows, strict=True)))
-        a, b = self._results(first), self._results(second)
-        found = paired_bootstrap(truth, a, b, resamples=RESAMPLES)
-        return Difference(found.first, found.second, found.low, found.high)
+        assert self._truth is not None, "no detector"
+        key = reference.artifact.digest
+        if key not in self._detected:
+            self._detected[key] = truth_by(self._truth, self._outputs(reference))
+        return _paired(self._detected[key], self._results(first), self._results(second))
 
     def decibels(self, reference: Found, found: Found) -> float:
         """SQNR of a model's outputs against the reference's."""
@@ -112,12 +110,16 @@ class Judge:
 
     def _results(self, found: Found) -> Any:
         """Detections in COCO's form, or which samples were right."""
+        key = found.artifact.digest
+        if key not in self._seen:
+            self._seen[key] = self._judged(self._outputs(found))
+        return self._seen[key]
+
+    def _outputs(self, found: Found) -> list[Any]:
+        """Sample by sample."""
         outputs = self._evaluator.outputs(found.artifact)
         assert outputs is not None, "no runner"
-        if str(outputs) not in self._seen:
-            rows = load_outputs(outputs, self._evaluator.count)
-            self._seen[str(outputs)] = self._judged(list(zip(*rows, strict=True)))
-        return self._seen[str(outputs)]
+        return list(zip(*load_outputs(outputs, self._evaluator.count), strict=True))
 
     def _judged(self, outputs: Sequence[Any]) -> Any:
         if self._truth is None:
@@ -129,3 +131,8 @@ class Judge:
             for image, seen in detections(self._truth, outputs)
             for row in coco_results(image.id, seen, self._truth.categories)
         ]
+
+
+def _paired(truth: Any, first: Any, second: Any) -> Difference:
+    found = paired_bootstrap(truth, first, second, resamples=RESAMPLES)
+    return Difference(found.first, found.second, found.low, found.high)

@@ -19,7 +19,8 @@ import pytest
 
 from convkit.artifact import Artifact, State
 from convkit.codec import encode
-from convkit.engine.worker import PREFIX, STALE_SECONDS, Limits, Worker, main_interpreter, sweep
+from convkit.engine.store import STALE_SECONDS
+from convkit.engine.worker import PREFIX, Limits, Worker, main_interpreter, sweep
 from convkit.errors import ConversionError, InputError, PublishError, WorkerError
 
 ROOT = Path(__file__).parents[2]

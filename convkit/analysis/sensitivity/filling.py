@@ -6,8 +6,7 @@ the two differ the next round knows better, and uses the room that is left or sa
 
 from __future__ import annotations
 
-import math
-
+from convkit.analysis.sensitivity.goal import measured_db
 from convkit.analysis.sensitivity.limits import Limits
 from convkit.analysis.sensitivity.search import Search
 from convkit.sensitivity import Trial
@@ -42,7 +41,7 @@ def _best_within(search: Search, limits: Limits) -> Trial | None:
     while True:
         trials = limits.told(tuple(search.trials.values()))
         kept = [t for t in trials if t.measured and limits.kept(t)]
-        kept.sort(key=lambda t: -math.inf if t.sqnr_db is None else t.sqnr_db, reverse=True)
+        kept.sort(key=measured_db, reverse=True)
         good = (trial for trial in map(search.scored, kept) if search.goal.accuracy(trial)[0])
         best = next(good, None) or max(kept, key=search.goal.accuracy, default=None)
         if best is None or limits.max_time is None or limits.timed(best):

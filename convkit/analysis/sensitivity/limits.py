@@ -91,20 +91,18 @@ class Limits:
         full = next((t for t in trials if t.phase == "baseline" and t.size_bytes), None)
 
         def fits(layers: Collection[str]) -> bool:
-            time = 0.0 if line is None else self._time(layers, line)
-            size = 0.0
+            told = Trial("", predicted_time=0.0 if line is None else self._time(layers, line))
             if full is not None and full.size_bytes is not None:
                 more = set(layers) - set(full.float_layers)
                 grown = WEIGHT_BYTES * sum(self._weights.get(name, 0) for name in more)
-                size = full.size_bytes + grown
-            return _at_most(time, self.max_time) and _at_most(size, self.max_size)
+                told = dataclasses.replace(told, size_bytes=full.size_bytes + grown)
+            return self.kept(told)
 
         return fits
 
     def kept(self, trial: Trial) -> bool:
         """Whether a trial keeps them; by what was measured of it, where it was."""
-        time = trial.time if trial.time is not None else trial.predicted_time
-        return _at_most(time, self.max_time) and _at_most(trial.size_bytes or 0, self.max_size)
+        return trial.within(self.max_time, self.max_size)
 
     def _time(self, layers: Collection[str], line: tuple[float, float, float]) -> float:
         floor, least, slope = line
@@ -125,8 +123,3 @@ class Limits:
         weight = sum(x * x for x, _ in points)
         slope = sum(x * y for x, y in points) / weight if weight else 0.0
         return floor, least, slope if slope > 0 else (1 - least) / max(1e-9, 1 - floor)
-
-
-def _at_most(value: float | None, limit: float | None) -> bool:
-    """Of a value that may be unknown, and a limit that may not be set."""
-    return limit is None or (value is not None and value <= limit)

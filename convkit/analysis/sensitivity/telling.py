@@ -79,10 +79,7 @@ def _within(report: Sensitivity, choice: Trial) -> str:
     """What was found within limits that were to be filled."""
     limits = [f"{report.max_time:g} of float's time"] if report.max_time is not None else []
     limits += [f"{report.max_size / 1e6:g} MB"] if report.max_size is not None else []
-    time = choice.time if choice.time is not None else choice.predicted_time
-    slow = report.max_time is not None and (time is None or time > report.max_time)
-    large = report.max_size is not None and (choice.size_bytes or 0) > report.max_size
-    if slow or large:
+    if not choice.within(report.max_time, report.max_size):
         return f"Nothing that was tried keeps the limit of {' and '.join(limits)}."
     return f"It is the most accurate that was found within {' and '.join(limits)}."
 

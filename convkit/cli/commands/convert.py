@@ -118,7 +118,8 @@ def command(
             max_drop=flags["max_drop"],
             max_time=flags["max_time"],
             budget=flags["budget"],
-            timing=flags["max_time"] is not None,
+            # where the time is all that is asked for, the search takes it itself
+            timing=flags["max_drop"] is not None and flags["max_time"] is not None,
             ranking=False,
         )
     with ProgressView(terminal) as view:
