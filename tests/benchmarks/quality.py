@@ -9,8 +9,9 @@ float, as most recipes on the web have it; (c) the list of a published write-up 
 ONNX Runtime: with its options, its calibration (one picture, channels as OpenCV reads them) and the
 comma that is missing between two of its names; and with both put right.
 
-Two files that are both close to the float model differ by less than 1,000 labelled scenes can tell,
-so they are also held against what the float model itself detects.
+A list that loses nothing cannot be beaten by labels. Where a rival's loss has zero in its interval,
+the choice must not be told to be behind it by the labels, and must be closer to what the float
+model itself detects (mAP against those detections); the line says which rule it was judged by.
 """
 
 from __future__ import annotations
@@ -283,9 +284,20 @@ def _judged(
             ahead = judge.difference(loaded[rival], loaded[ours])
             closer = judge.closer(source, loaded[rival], loaded[ours])
             said[f"not slower than {rival}: {_span(ratio)} of its time"] = ratio.verdict != "slower"
-            said[f"more accurate than {rival}: {_span(ahead, '+')}"] = ahead.value > 0
-            said[f"closer to float than {rival}: {_span(closer, '+')}"] = closer.value > 0
+            said |= _ahead(rows[rival], ahead, closer)
     return rows, said
+
+
+def _ahead(rival: Row, labels: Difference, closer: Difference) -> dict[str, bool]:
+    """Whether a choice is more accurate than a rival: by the labels where they show that the rival
+    loses anything, else by what the float model detects."""
+    by_labels = f"more accurate than {rival.name}: {_span(labels, '+')}"
+    by_float = f"closer to float than {rival.name}: {_span(closer, '+')}"
+    if rival.loss_low > 0:
+        return {by_labels: labels.value > 0, by_float: closer.value > 0}
+    lost = f"which loses {rival.loss:+.4f} [{rival.loss_low:+.4f}, {rival.loss_high:+.4f}]"
+    tie = f"not behind {rival.name}, {lost}, by labels: {_span(labels, '+')}"
+    return {tie: labels.high >= 0, by_float: closer.value > 0}
 
 
 def _span(found: SpeedRatio | Difference, sign: str = "") -> str:
