@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from convkit.artifact import Artifact, TensorSpec
 from convkit.calibration import sample_key
+from convkit.engine.random_samples import random_samples
 from convkit.engine.session import Found, Samples, Session
-from convkit.engine.verify import random_samples
 from convkit.errors import ConvkitError, InputError, UsageError
 
 Shape = tuple[int | str | None, ...]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from convkit.codec import decode, encode
 from convkit.delegates import ExecutionProfile
+from convkit.engine.random_samples import random_samples
 from convkit.engine.session import Found, Session, Stage
-from convkit.engine.verify import random_samples
 from convkit.errors import UsageError
 from convkit.plugin.runtimes import Profiler
 

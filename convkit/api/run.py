@@ -16,8 +16,8 @@ from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Wishes, require_path
 from convkit.engine.precheck import screened
 from convkit.engine.publish import check_writable, output_path
+from convkit.engine.random_samples import random_samples
 from convkit.engine.session import Found, Samples, Session
-from convkit.engine.verify import random_samples
 from convkit.errors import UsageError
 from convkit.kit import Kit
 from convkit.lint import CalibrationWarning

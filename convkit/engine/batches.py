@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, TensorSpec
-from convkit.calibration import sample_key
 from convkit.engine.digest import digest_key
+from convkit.engine.sample_files import SampleWriter, samples_in
 from convkit.engine.session import Samples, Session
 
 PAIR_FILE = "pair.safetensors"
@@ -33,11 +33,11 @@ def pair(
     key = digest_key({"kind": "pair", "samples": samples.digest, "stacked": stacked})
 
     def make(folder: Path) -> Any:
-        from safetensors.numpy import save_file
-
-        joined = _join(samples.path, len(reference.inputs), stacked)
+        joined = _join(samples.path, stacked)
         if joined is not None:
-            save_file(joined, folder / PAIR_FILE)
+            writer = SampleWriter()
+            writer.add(0, joined)
+            writer.save(folder / PAIR_FILE)
         return {"fits": joined is not None}
 
     folder, document, _ = session.store.produce(key, make)
@@ -52,17 +52,13 @@ def _open(spec: TensorSpec) -> bool:
     return bool(spec.shape) and not isinstance(spec.shape[axis], int)
 
 
-def _join(path: Path, width: int, stacked: list[int]) -> dict[str, Any] | None:
+def _join(path: Path, stacked: list[int]) -> list[Any] | None:
     """Inputs of the joined sample; those that are not stacked are the first sample's."""
     import numpy as np
-    from safetensors import safe_open
 
-    joined: dict[str, Any] = {}
-    with safe_open(path, framework="numpy") as file:
-        for index in range(width):
-            one, other = (file.get_tensor(sample_key(number, index)) for number in (0, 1))
-            if index in stacked and one.shape[1:] != other.shape[1:]:
-                return None
-            whole = np.concatenate([one, other]) if index in stacked else one
-            joined[sample_key(0, index)] = np.ascontiguousarray(whole)
+    joined: list[Any] = []
+    for index, (one, other) in enumerate(zip(*samples_in(path, 2), strict=True)):
+        if index in stacked and one.shape[1:] != other.shape[1:]:
+            return None
+        joined.append(np.concatenate([one, other]) if index in stacked else one)
     return joined

@@ -11,8 +11,8 @@ from convkit.artifact import Artifact, State
 from convkit.calibration import CalibrationData
 from convkit.codec import encode
 from convkit.engine.digest import digest_file, digest_files, digest_key
+from convkit.engine.random_samples import write_random
 from convkit.engine.session import Session
-from convkit.engine.verify import write_random
 from convkit.errors import CalibrationError
 from convkit.plugin.data import CalibrationSource
 

@@ -221,9 +221,9 @@ def _python_in(folder: Path) -> Path:
 
 
 def find_python(version: str) -> Path | None:
-    """An interpreter of a `major.minor` version: this one if it fits, else one on PATH, else one
-    that pyenv keeps without having it switched on (the shim on PATH fails then). Every plan asks,
-    and shims take their time, so they are looked at once."""
+    """An interpreter of a `major.minor` version: this one if it fits, else one on PATH. Where that
+    is a shim of pyenv, what pyenv keeps comes first: the shim fails where the version is not
+    switched on, and takes ten times as long to say so. Every plan asks, so it is looked at once."""
     return _found_python(version, os.environ.get("PATH", ""))
 
 
@@ -236,7 +236,7 @@ def _found_python(version: str, search: str) -> Path | None:
         return None
     shim = Path(found)
     kept = sorted(shim.parent.parent.glob(f"versions/{version}.*/bin/{shim.name}"), reverse=True)
-    return next((path for path in (shim, *kept) if _is_python(path, version)), None)
+    return next((path for path in (*kept, shim) if _is_python(path, version)), None)
 
 
 def _is_python(path: Path, version: str) -> bool:

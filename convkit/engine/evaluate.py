@@ -12,6 +12,7 @@ from convkit.codec import decode, encode
 from convkit.engine.calibrate import source_of
 from convkit.engine.digest import digest_file, digest_key, digest_path
 from convkit.engine.publish import publish_file
+from convkit.engine.sample_files import samples_in, values_in
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.user_metric import is_user_metric
 from convkit.engine.verify import compare_outputs, outputs_of
@@ -178,7 +179,7 @@ class Evaluator:
     ) -> tuple[tuple[SliceAgreement, ...], list[str]]:
         """Agreement of two models' outputs on the data set, slice by slice, and in words what
         cannot be compared."""
-        limit = max(2, AGREEMENT_VALUES // max(1, _values_of(left)))
+        limit = max(2, AGREEMENT_VALUES // max(1, values_in(left)))
         return compare_outputs(reference, candidate, left, right, limit)
 
     def _prove(self, arguments: Mapping[str, Any]) -> None:
@@ -340,17 +341,14 @@ def look(outputs: Path, names: Sequence[str]) -> tuple[Output, ...]:
         names: of the outputs; numbers stand in for those that are missing.
     """
     import numpy as np
-    from safetensors import safe_open
 
     broken: dict[int, int] = {}
     first: dict[int, Any] = {}
     count: dict[int, int] = {}
     same: dict[int, bool] = {}
     value: dict[int, float | None] = {}
-    with safe_open(outputs, framework="numpy") as file:
-        for key in sorted(file.keys()):
-            index = int(key.partition("/")[2])
-            array = file.get_tensor(key)
+    for sample in samples_in(outputs):
+        for index, array in enumerate(sample):
             if not np.isfinite(array).all():
                 broken[index] = broken.get(index, 0) + 1
             uniform = array.size and (array == array.flat[0]).all()
@@ -370,14 +368,3 @@ def look(outputs: Path, names: Sequence[str]) -> tuple[Output, ...]:
         )
         for index in sorted(first)
     )
-
-
-def _values_of(outputs: Path) -> int:
-    """Values in the outputs of the first sample."""
-    import math
-
-    from safetensors import safe_open
-
-    with safe_open(outputs, framework="numpy") as file:
-        keys = [key for key in file.keys() if key.startswith("000000/")]  # noqa: SIM118
-        return sum(math.prod(file.get_slice(key).get_shape()) for key in keys)

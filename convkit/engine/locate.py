@@ -12,8 +12,9 @@ from typing import Any
 from convkit.alignment import Finding, divergence
 from convkit.codec import decode, encode
 from convkit.engine.digest import digest_key
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found, Samples, Session, Stage
-from convkit.engine.verify import load_outputs, outputs_of
+from convkit.engine.verify import outputs_of
 from convkit.errors import ConvkitError
 from convkit.nodes import Node
 from convkit.numerics import compare

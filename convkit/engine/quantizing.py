@@ -13,8 +13,9 @@ from convkit.engine.hops import run_hop
 from convkit.engine.judging import Judge
 from convkit.engine.outcomes import Choice, WalkedHop
 from convkit.engine.recipes import FULL, asked, ladder
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found, Samples, Session, Stage
-from convkit.engine.verify import load_outputs, outputs_of
+from convkit.engine.verify import outputs_of
 from convkit.errors import ConversionError, ConvkitError, NumericError
 from convkit.manifest import Attempt
 from convkit.plans import Step

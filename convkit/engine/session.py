@@ -244,6 +244,8 @@ _JUDGES = (
     "engine/judgement.py",
     "engine/layout.py",
     "engine/locate.py",
+    "engine/random_samples.py",
+    "engine/sample_files.py",
     "engine/second_opinion.py",
     "engine/verify.py",
     "engine/worker_ops.py",

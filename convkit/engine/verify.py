@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from convkit.artifact import Artifact, TensorSpec
-from convkit.calibration import carried_type, sample_key
 from convkit.codec import encode
 from convkit.engine import batches
 from convkit.engine.digest import digest_key
 from convkit.engine.judgement import judge, tolerance_between
+from convkit.engine.sample_files import count_in, load_outputs
 from convkit.engine.second_opinion import Finding, second_runner, weighed
 from convkit.engine.session import Samples, Session, Stage
-from convkit.errors import ConversionError, UsageError
+from convkit.errors import ConversionError
 from convkit.plugin.runtimes import Runner
 from convkit.verification import SliceAgreement, Verification, tolerance_of
 
 OUTPUTS_FILE = "outputs.safetensors"
-RANDOM_SAMPLES = (2, 4)
-"""At least so many random inputs, to tell what is constant; at most so many."""
-RANDOM_VALUES = 500_000
-"""Inputs as large as this together are evidence enough: an image of 640 pixels a side holds
-more, and running it costs as much as some conversions."""
-UNKNOWN_DIMENSION = 1
-LIKELY_SIZES = (64, 16, 224, 320, 8, 1)
-"""Sizes of open axes, likely ones first: an image's sides that strides divide, a sentence."""
-INTEGER_CEILING = 8
-"""Random integer inputs stay below it: any embedding has that many rows."""
 
 
 def outputs_of(
@@ -42,7 +31,7 @@ def outputs_of(
     return None if runner is None else _run(session, runner, artifact, samples, stage)
 
 
-def _outputs_of_original(
+def outputs_of_original(
     session: Session, artifact: Artifact, samples: Samples, stage: Stage | None
 ) -> Path | None:
     """The same, by whichever runner of the format can: a result has to run where it is going to,
@@ -121,7 +110,7 @@ def verify(
     def make(_: Path) -> Any:
         start = time.perf_counter()
         try:
-            left = _outputs_of_original(session, reference, samples, stage)
+            left = outputs_of_original(session, reference, samples, stage)
         except ConversionError as error:  # not for the hop to answer for
             problem = f"the {against} cannot be run: {error.message}"
             return encode(Verification("unproven", against, problems=(problem,)))
@@ -197,7 +186,7 @@ def _in_a_batch(
     if both is None:
         return (), [], ""
     try:
-        left = _outputs_of_original(session, reference, both, stage)
+        left = outputs_of_original(session, reference, both, stage)
     except ConversionError:  # the original does not take it either
         return (), [], ""
     try:
@@ -211,108 +200,6 @@ def _in_a_batch(
     return named, [f"in a batch: {problem}" for problem in problems], ""
 
 
-def random_samples(session: Session, artifact: Artifact) -> Samples:
-    """Seeded inputs made from the tensor specs, for models that came without data. Where axes are
-    open, sizes are tried until the original runs.
-
-    Raises:
-        UsageError: it runs with none of them.
-    """
-    if all(_is_known(d) for spec in artifact.inputs for d in _shape(spec, artifact)):
-        return _random_samples(session, artifact, UNKNOWN_DIMENSION)
-    refusal = ""
-    for size in LIKELY_SIZES:
-        samples = _random_samples(session, artifact, size)
-        try:
-            _outputs_of_original(session, artifact, samples, None)
-        except ConversionError as error:
-            refusal = error.message
-            continue
-        session.notice(f"open axes are taken as {size} for verification; --shape says otherwise")
-        return samples
-    raise UsageError(
-        f"the sizes of open axes cannot be guessed: {refusal}",
-        hint="Say them: --shape NAME=1x3x320x320, once for each input, or give --calibration.",
-    )
-
-
-def _random_samples(session: Session, artifact: Artifact, size: int) -> Samples:
-    seed, count = session.settings.seed, _random_count(artifact, size)
-    key = digest_key(
-        {
-            "kind": "random",
-            "inputs": encode(artifact.inputs),
-            "shapes": encode(artifact.read.shapes),
-            "size": size,
-            "seed": seed,
-            "n": count,
-        }
-    )
-
-    def make(folder: Path) -> Any:
-        write_random(artifact, folder / OUTPUTS_FILE, count, seed, size)
-        return {}
-
-    folder, _, _ = session.store.produce(key, make)
-    return Samples(folder / OUTPUTS_FILE, key, count, synthetic=True)
-
-
-def _random_count(artifact: Artifact, size: int) -> int:
-    values = sum(math.prod(_sizes(spec, artifact, size)) for spec in artifact.inputs)
-    least, most = RANDOM_SAMPLES
-    return max(least, min(most, RANDOM_VALUES // max(1, values)))
-
-
-def write_random(
-    artifact: Artifact, path: Path, count: int, seed: int, size: int = UNKNOWN_DIMENSION
-) -> None:
-    """Write `count` random samples: floats uniform in 0..1, small integers, fair booleans. Open
-    axes are as `--shape` says, else the first one 1 and the others `size`."""
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    rng = np.random.default_rng(seed)
-    arrays: dict[str, Any] = {}
-    for sample in range(count):
-        for index, spec in enumerate(artifact.inputs):
-            shape = _sizes(spec, artifact, size)
-            kind = np.dtype(carried_type(spec.dtype))
-            values: Any
-            if kind == np.bool_:
-                values = rng.integers(0, 2, shape).astype(np.bool_)
-            elif np.issubdtype(kind, np.integer) and spec.scale is None:
-                values = rng.integers(0, INTEGER_CEILING, shape).astype(kind)
-            else:
-                target = kind if np.issubdtype(kind, np.floating) else np.dtype(np.float32)
-                values = rng.random(shape).astype(target)
-            arrays[sample_key(sample, index)] = values
-    save_file(arrays, path)
-
-
-def _shape(spec: TensorSpec, artifact: Artifact) -> Sequence[int | str | None]:
-    return artifact.read.shapes.get(spec.name, spec.shape)
-
-
-def _sizes(spec: TensorSpec, artifact: Artifact, size: int) -> list[int]:
-    return [
-        int(d) if _is_known(d) else size if axis else UNKNOWN_DIMENSION
-        for axis, d in enumerate(_shape(spec, artifact))
-    ]
-
-
-def _is_known(size: int | str | None) -> TypeGuard[int]:
-    return isinstance(size, int) and size > 0
-
-
-def load_outputs(path: Path, count: int) -> list[list[Any]]:
-    """Outputs by output index, then sample; of the first `count` samples."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        width = len({k.partition("/")[2] for k in file.keys()})  # noqa: SIM118 - not a mapping
-        return [[file.get_tensor(sample_key(s, i)) for s in range(count)] for i in range(width)]
-
-
 def compare_outputs(
     reference: Artifact, candidate: Artifact, left: Path, right: Path, limit: int | None = None
 ) -> tuple[tuple[SliceAgreement, ...], list[str]]:
@@ -320,7 +207,7 @@ def compare_outputs(
     words what cannot be compared."""
     from convkit.numerics import compare
 
-    count = min(_count(left), _count(right))
+    count = min(count_in(left), count_in(right))
     count = count if limit is None else min(count, limit)
     ours, theirs = load_outputs(left, count), load_outputs(right, count)
     if not len(reference.outputs) == len(ours) == len(theirs):
@@ -344,13 +231,6 @@ def compare_outputs(
 
 def _is_quantized(*specs: TensorSpec) -> bool:
     return any(spec.scale is not None for spec in specs)
-
-
-def _count(path: Path) -> int:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return len({k.partition("/")[0] for k in file.keys()})  # noqa: SIM118 - not a mapping
 
 
 def _mapping(reference: Artifact, candidate: Artifact) -> dict[str, str]:

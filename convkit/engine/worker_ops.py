@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from convkit.artifact import Artifact, ReadOptions
-from convkit.calibration import CalibrationData, carried, sample_key
+from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.layout import to_artifact, to_original
-from convkit.errors import PluginError, UsageError
+from convkit.engine.sample_files import SampleWriter, free_memory, samples_in
+from convkit.errors import PluginError
 from convkit.plugin.edges import HopContext
 from convkit.quant import QuantRecipe
 
@@ -68,10 +69,10 @@ def op_run(arguments: Mapping[str, Any], progress: Progress) -> Any:
 
     artifact = decode(Artifact, arguments["artifact"])
     session = _implementation(arguments).open(artifact, arguments["threads"])
-    writer = _SampleWriter()
+    writer = SampleWriter()
     seconds = 0.0
     limit = arguments["limit"]
-    samples = _samples(Path(arguments["inputs"]), limit)
+    samples = samples_in(Path(arguments["inputs"]), limit)
     for number, sample in enumerate(samples if artifact.inputs else repeat((), limit)):
         cast = _as_taken(sample, artifact)
         start = time.perf_counter()
@@ -92,7 +93,7 @@ def op_trace(arguments: Mapping[str, Any], progress: Progress) -> Any:
 
     artifact = decode(Artifact, arguments["artifact"])
     number, only = arguments["sample"], arguments["only"]
-    sample = next(islice(_samples(Path(arguments["inputs"]), None), number, None))
+    sample = next(islice(samples_in(Path(arguments["inputs"])), number, None))
     cast = _as_taken(sample, artifact)
     tensors = _implementation(arguments).trace(artifact, cast, arguments["threads"])
     folder, budget = Path(arguments["folder"]), arguments["budget"]
@@ -112,7 +113,7 @@ def op_rank(arguments: Mapping[str, Any], progress: Progress) -> Any:
     settings = decode(RankSettings, arguments["settings"])
     samples: list[list[Any]] = []
     room = RANKED_BYTES
-    for sample in _samples(Path(arguments["inputs"]), arguments["limit"]):
+    for sample in samples_in(Path(arguments["inputs"]), arguments["limit"]):
         samples.append(_as_taken(sample, artifact))
         room -= sum(value.nbytes for value in samples[-1])
         if room < 0:
@@ -156,7 +157,7 @@ def op_operations(arguments: Mapping[str, Any], progress: Progress) -> Any:
 def op_profile(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Profile an artifact on the first of the samples."""
     artifact = decode(Artifact, arguments["artifact"])
-    sample = next(_samples(Path(arguments["inputs"]), 1)) if artifact.inputs else ()
+    sample = next(samples_in(Path(arguments["inputs"]), 1)) if artifact.inputs else ()
     cast = _as_taken(sample, artifact)
     folder, threads, runs = Path(arguments["folder"]), arguments["threads"], arguments["runs"]
     with _temporary_files_in(folder):
@@ -191,7 +192,7 @@ def op_samples(arguments: Mapping[str, Any], progress: Progress) -> Any:
         if isinstance(source, OrderedSource)
         else ((str(n), s) for n, s in enumerate(source.read(path, artifact, {}, limit, 0)))
     )
-    writer, names = _SampleWriter(_free_memory()), []
+    writer, names = SampleWriter(free_memory()), []
     for number, (name, sample) in enumerate(islice(named, limit)):
         writer.add(number, sample)
         names.append(name)
@@ -206,7 +207,7 @@ def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:
     samples = _metric(arguments).inputs(Path(arguments["data"]), artifact, arguments["limit"])
     if samples is None:
         return {"count": None}
-    writer = _SampleWriter(_free_memory())
+    writer = SampleWriter(free_memory())
     for number, sample in enumerate(samples):
         writer.add(number, sample)
     writer.save(Path(arguments["output"]))
@@ -216,16 +217,16 @@ def op_metric_inputs(arguments: Mapping[str, Any], progress: Progress) -> Any:
 def op_metric_score(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Score the outputs of one model, against the labels or against the reference's outputs."""
     metric, data, limit = _metric(arguments), Path(arguments["data"]), arguments["limit"]
-    outputs = _samples(Path(arguments["outputs"]), None)
+    outputs = samples_in(Path(arguments["outputs"]))
     if arguments.get("reference"):
-        reference = _samples(Path(arguments["reference"]), None)
+        reference = samples_in(Path(arguments["reference"]))
         return encode(metric.score_against(data, outputs, reference, limit))
     return encode(metric.score(data, outputs, limit))
 
 
 def op_metric_probe(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Whether a user's metric looks at the outputs at all."""
-    outputs = list(_samples(Path(arguments["outputs"]), None))
+    outputs = list(samples_in(Path(arguments["outputs"])))
     return _metric(arguments).depends(Path(arguments["data"]), outputs, arguments["limit"])
 
 
@@ -233,7 +234,7 @@ def op_metric_picture(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Draw models side by side; answers whether the metric has a picture."""
     metric = _metric(arguments)
     outputs = {
-        title: list(_samples(Path(path), arguments["limit"]))
+        title: list(samples_in(Path(path), arguments["limit"]))
         for title, path in arguments["outputs"].items()
     }
     return metric.picture(Path(arguments["data"]), outputs, Path(arguments["path"]))
@@ -336,23 +337,10 @@ def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:
             return [[]]
         return [
             [np.ascontiguousarray(value) for value in _as_taken(sample, artifact)]
-            for sample in _samples(Path(arguments["inputs"]), arguments["limit"])
+            for sample in samples_in(Path(arguments["inputs"]), arguments["limit"])
         ]
 
     return read
-
-
-def _samples(path: Path, limit: int | None) -> Iterator[Sequence[Any]]:
-    """Samples of a safetensors file, in order, one at a time."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        keys: dict[int, list[int]] = {}
-        for key in file.keys():  # noqa: SIM118 - not a mapping
-            sample, _, tensor = key.partition("/")
-            keys.setdefault(int(sample), []).append(int(tensor))
-        for sample in sorted(keys)[:limit]:
-            yield [file.get_tensor(sample_key(sample, t)) for t in sorted(keys[sample])]
 
 
 def _as_taken(sample: Sequence[Any], artifact: Artifact) -> list[Any]:
@@ -375,41 +363,3 @@ def _cast(value: Any, dtype: str) -> Any:
         import ml_dtypes
 
         return value.astype(getattr(ml_dtypes, dtype))
-
-
-def _free_memory() -> int:
-    """Bytes that samples may take: what is free, less some for running the models."""
-    import psutil
-
-    return int(0.7 * psutil.virtual_memory().available)
-
-
-class _SampleWriter:
-    """Collects samples and writes them as one safetensors file."""
-
-    def __init__(self, budget: int | None = None) -> None:
-        """`budget`: the most bytes that may be collected."""
-        self._arrays: dict[str, Any] = {}
-        self._left = budget
-        self.count = 0
-
-    def add(self, number: int, arrays: Sequence[Any]) -> None:
-        import numpy as np
-
-        for index, array in enumerate(arrays):
-            whole = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
-            self._arrays[sample_key(number, index)] = carried(whole)
-            if self._left is not None:
-                self._left -= whole.nbytes
-                if self._left < 0:
-                    raise UsageError(
-                        f"the samples do not fit into the free memory: it is full after"
-                        f" {self.count}",
-                        hint=f"Use fewer: --limit {max(1, self.count // 2)}.",
-                    )
-        self.count += 1
-
-    def save(self, path: Path) -> None:
-        from safetensors.numpy import save_file
-
-        save_file(self._arrays, path)

@@ -12,7 +12,7 @@ import pytest
 from convkit.artifact import Artifact
 from convkit.codec import encode
 from convkit.engine.digest import digest_file, digest_files
-from convkit.engine.verify import load_outputs
+from convkit.engine.sample_files import load_outputs
 from convkit.plugin.data import CalibrationSource
 from convkit.testing.base import LaboratoryContract
 from convkit.testing.laboratory import Laboratory, Observation, offered

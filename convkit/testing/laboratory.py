@@ -19,10 +19,10 @@ from convkit.engine.companions import whole_size
 from convkit.engine.digest import digest_path
 from convkit.engine.environments import EnvironmentBuilder
 from convkit.engine.machine import capture
+from convkit.engine.random_samples import random_samples
 from convkit.engine.session import Found, Samples, Session
 from convkit.engine.sources import load
 from convkit.engine.store import Store, default_root
-from convkit.engine.verify import random_samples
 from convkit.engine.worker import Limits
 from convkit.engine.workers import Workers
 from convkit.environment import IsolatedEnvironment

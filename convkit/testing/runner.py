@@ -17,8 +17,8 @@ from convkit.codec import decode, encode
 from convkit.delegates import ExecutionProfile
 from convkit.engine.digest import digest_path
 from convkit.engine.locate import SAME_DB
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found
-from convkit.engine.verify import load_outputs
 from convkit.errors import WorkerError
 from convkit.nodes import Node
 from convkit.overlaps import agreement

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from convkit.arrays import ArraySource
 from convkit.artifact import Artifact, State, TensorSpec
-from convkit.engine.worker_ops import _SampleWriter
+from convkit.engine.sample_files import SampleWriter
 from convkit.errors import CalibrationError, UsageError
 from convkit.fidelity import Fidelity, Top1Agreement
 from convkit.plugin import OrderedSource
@@ -80,7 +80,7 @@ def test_labels_are_no_input_unless_the_model_has_one_of_that_name(tmp_path: Pat
 
 
 def test_samples_that_do_not_fit_into_memory_are_refused() -> None:
-    writer = _SampleWriter(budget=100)
+    writer = SampleWriter(budget=100)
     writer.add(0, [np.zeros(10, np.float32)])
     writer.add(1, [np.zeros(10, np.float32)])
     with pytest.raises(UsageError, match="full after 2") as caught:

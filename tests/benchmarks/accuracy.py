@@ -16,9 +16,9 @@ import convkit
 import convkit_samples
 from convkit.artifact import ReadOptions
 from convkit.engine.evaluate import Evaluator
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found, Session
 from convkit.engine.sources import load
-from convkit.engine.verify import load_outputs
 from convkit_samples.coco import write_coco
 from convkit_vision.bootstrap import PairedDifference, paired_bootstrap
 from convkit_vision.coco_data import CocoData, load_coco

@@ -16,9 +16,10 @@ from convkit.api.run import Run
 from convkit.artifact import ReadOptions, State
 from convkit.engine.calibrate import CalibrationRequest
 from convkit.engine.evaluate import Evaluator
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found, Session, Settings
 from convkit.engine.sources import load
-from convkit.engine.verify import compare_outputs, load_outputs
+from convkit.engine.verify import compare_outputs
 from convkit.events import silent
 from convkit.kit import DEFAULT_TIMEOUT, Kit, Steering
 from convkit_vision.bootstrap import paired_bootstrap

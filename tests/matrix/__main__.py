@@ -25,9 +25,9 @@ from convkit.engine.executor import Executor
 from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Planner, Wishes
 from convkit.engine.precheck import screened
+from convkit.engine.random_samples import random_samples
 from convkit.engine.session import Found, Session
 from convkit.engine.sources import load
-from convkit.engine.verify import random_samples
 from convkit.engine.worker import Limits
 from convkit.errors import ConvkitError
 from convkit.kit import Kit

@@ -16,9 +16,10 @@ from convkit.engine.digest import digest_file
 from convkit.engine.executor import Executor
 from convkit.engine.outcomes import Outcome
 from convkit.engine.planner import Banned, Planner, Wishes
+from convkit.engine.sample_files import load_outputs
 from convkit.engine.session import Found, Samples, Session, Settings
 from convkit.engine.sources import load
-from convkit.engine.verify import load_outputs, outputs_of
+from convkit.engine.verify import outputs_of
 from convkit.engine.worker import Limits
 from convkit.errors import ConvkitError, NumericError
 from convkit.kit import Kit
