@@ -23,10 +23,11 @@ ROUNDS = 5
 LIMIT = 0.15
 SIDES = (320, 640)
 ROADS = {
-    "torch -> tflite": ("tflite", "torch"),
-    "onnx -> openvino": ("openvino", "onnx"),
+    "torch -> tflite": ("tflite", ("torch",)),
+    "onnx": ("onnx", ()),
+    "onnx -> openvino": ("openvino", ("onnx",)),
 }
-"""Title to target and the format to pass."""
+"""Title to target and the formats to pass. The last two are what a plain `--to` takes."""
 
 
 def main() -> bool:
@@ -55,7 +56,7 @@ def _model(folder: Path) -> Path:
     return Path(shutil.copyfile(home / "cfg/models/v8/yolov8.yaml", folder / "yolov8n.yaml"))
 
 
-def _run(model: Path, side: int, target: str, via: str, verify: bool) -> float:
+def _run(model: Path, side: int, target: str, via: tuple[str, ...], verify: bool) -> float:
     """Seconds of one conversion."""
     before = os.environ.get("CONVKIT_CACHE")
     with tempfile.TemporaryDirectory() as cache:
@@ -65,7 +66,7 @@ def _run(model: Path, side: int, target: str, via: str, verify: bool) -> float:
                 model,
                 to=target,
                 output_dir=Path(cache) / "out",
-                steering=Steering(via=(via,)),
+                steering=Steering(via=via),
                 settings=Settings(verify=verify),
                 read=ReadOptions(shapes={"images": (1, 3, side, side)}),
             )
