@@ -1,11 +1,11 @@
 """What the analyzer's search costs against NNCF's accuracy control and one layer at a time.
 
 All begin with the same float model in the target's format, and have the same calibration data, the
-same labelled data and the same metric. An evaluation is one pass over the whole labelled data set
-with a quantized or half-quantized model; a pass over a part of it counts as that part, and the
-analyzer's builds, which run on a few calibration samples, as theirs. convkit begins with an empty
-cache, and its time includes starting its workers. A rival that is not done after `--cap` seconds is
-stopped: what it took is then a lower bound.
+same labelled data, the same metric and one thread. An evaluation is a pass over the whole labelled
+data set with a quantized or half-quantized model; a pass over a part of it counts as that part, and
+the analyzer's builds, which run on a few calibration samples, as theirs. convkit begins with an
+empty cache, and its time includes starting its workers. A rival that is not done after `--cap`
+seconds is stopped: what it took is then a lower bound.
 
 What takes seconds is at the mercy of whatever else the machine does: convkit and NNCF take turns,
 `--rounds` times, and the medians are compared. One layer at a time takes minutes, and one turn.
@@ -146,6 +146,7 @@ def _ours(subject: Task, model: Path, to: str, max_drop: float, cache: Path) -> 
             data=subject.data,
             metric=subject.metric,
             analysis=AnalysisSettings(max_drop=max_drop, timing=False, ranking=False),
+            settings=convkit.Settings(threads=1),
             kit=kit,
         )
     few = COMPARED / len(subject.samples())
