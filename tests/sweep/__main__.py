@@ -73,9 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _by_hand(path: Path | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """What the bare tools did in an earlier sweep with the same pins: convkit's code has no part in
-    that, and trying it takes as long again."""
-    return {(r["edge"], r["case"]): r["bare"] for r in table.latest(path)} if path else {}
+    """What the bare tools did in an earlier sweep with the same pins: trying takes as long again.
+    Only of edges that start at the case: further on, convkit made what the tool is given."""
+    results = table.latest(path) if path else []
+    return {(r["edge"], r["case"]): r["bare"] for r in results if EDGES[r["edge"]].over is None}
 
 
 def main() -> None:
