@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from convkit.artifact import Artifact, TensorSpec
-from convkit.calibration import sample_key
 from convkit.engine.random_samples import random_samples
+from convkit.engine.sample_files import shapes_in
 from convkit.engine.session import Found, Samples, Session
 from convkit.errors import ConvkitError, InputError, UsageError
 
@@ -75,12 +75,7 @@ def shapes_of(artifact: Artifact, samples: Samples) -> dict[str, tuple[int, ...]
 
 
 def _shapes(samples: Samples, width: int) -> list[tuple[int, ...]]:
-    if not width:
-        return []
-    from safetensors import safe_open
-
-    with safe_open(samples.path, framework="numpy") as file:
-        return [tuple(file.get_slice(sample_key(0, i)).get_shape()) for i in range(width)]
+    return shapes_in(samples.path)[:width] if width else []
 
 
 def _fits(artifact: Artifact, shapes: Sequence[tuple[int, ...]]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from convkit.artifact import Artifact, TensorSpec
 from convkit.engine.digest import digest_key
-from convkit.engine.sample_files import SampleWriter, samples_in
+from convkit.engine.sample_files import samples_in, write_samples
 from convkit.engine.session import Samples, Session
 
 PAIR_FILE = "pair.safetensors"
@@ -35,9 +35,7 @@ def pair(
     def make(folder: Path) -> Any:
         joined = _join(samples.path, stacked)
         if joined is not None:
-            writer = SampleWriter()
-            writer.add(0, joined)
-            writer.save(folder / PAIR_FILE)
+            write_samples([joined], folder / PAIR_FILE)
         return {"fits": joined is not None}
 
     folder, document, _ = session.store.produce(key, make)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from convkit.codec import decode, encode
 from convkit.engine.calibrate import source_of
 from convkit.engine.digest import digest_file, digest_key, digest_path
 from convkit.engine.publish import publish_file
-from convkit.engine.sample_files import samples_in, values_in
+from convkit.engine.sample_files import samples_in, shapes_in
 from convkit.engine.session import Found, Samples, Session, Stage
 from convkit.engine.user_metric import is_user_metric
 from convkit.engine.verify import compare_outputs, outputs_of
@@ -179,7 +180,7 @@ class Evaluator:
     ) -> tuple[tuple[SliceAgreement, ...], list[str]]:
         """Agreement of two models' outputs on the data set, slice by slice, and in words what
         cannot be compared."""
-        limit = max(2, AGREEMENT_VALUES // max(1, values_in(left)))
+        limit = max(2, AGREEMENT_VALUES // max(1, sum(map(math.prod, shapes_in(left)))))
         return compare_outputs(reference, candidate, left, right, limit)
 
     def _prove(self, arguments: Mapping[str, Any]) -> None:

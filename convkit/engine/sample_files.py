@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,25 @@ def count_in(path: Path) -> int:
         return len(_numbered(file))
 
 
-def values_in(path: Path) -> int:
-    """How many values the first sample of a file holds."""
+def shapes_in(path: Path) -> list[tuple[int, ...]]:
+    """The shapes of the tensors of a file's first sample, by index."""
     with _opened(path) as file:
         first = islice(_numbered(file).items(), 1)
-        keys = [sample_key(number, t) for number, tensors in first for t in tensors]
-        return sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
+        keys = [sample_key(number, t) for number, tensors in first for t in sorted(tensors)]
+        return [tuple(file.get_slice(key).get_shape()) for key in keys]
 
 
 def load_outputs(path: Path, count: int) -> list[list[Any]]:
     """Outputs by output index, then sample; of the first `count` samples."""
     return [list(output) for output in zip(*samples_in(path, count), strict=True)]
+
+
+def write_samples(samples: Iterable[Sequence[Any]], path: Path) -> None:
+    """Write samples, each its tensors in order, as one file."""
+    writer = SampleWriter()
+    for number, sample in enumerate(samples):
+        writer.add(number, sample)
+    writer.save(path)
 
 
 class SampleWriter:

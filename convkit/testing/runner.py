@@ -12,12 +12,11 @@ import pytest
 
 from convkit import traces
 from convkit.artifact import Artifact, ReadOptions
-from convkit.calibration import sample_key
 from convkit.codec import decode, encode
 from convkit.delegates import ExecutionProfile
 from convkit.engine.digest import digest_path
 from convkit.engine.locate import SAME_DB
-from convkit.engine.sample_files import load_outputs
+from convkit.engine.sample_files import load_outputs, write_samples
 from convkit.engine.session import Found
 from convkit.errors import WorkerError
 from convkit.nodes import Node
@@ -215,14 +214,12 @@ class RunnerContract(LaboratoryContract):
         self, laboratory: Laboratory, runner: Runner, found: Found, sample: Sequence[Any]
     ) -> list[Node]:
         """What a tracer shows on a sample, without the inputs; skips for other runners."""
-        from safetensors.numpy import save_file
-
         if not isinstance(runner, Tracer):
             pytest.skip(f"{runner.name} cannot trace")
         place = laboratory.root / f"trace-{uuid.uuid4().hex[:8]}"
         place.mkdir()
         given = place / "inputs.safetensors"
-        save_file({sample_key(0, index): array for index, array in enumerate(sample)}, given)
+        write_samples([sample], given)
         seen = laboratory.observe(
             "trace",
             "runners",
@@ -248,14 +245,12 @@ class RunnerContract(LaboratoryContract):
         self, laboratory: Laboratory, runner: Runner, found: Found, sample: Sequence[Any]
     ) -> Observation:
         """Profile in a worker; skips for other runners."""
-        from safetensors.numpy import save_file
-
         if not isinstance(runner, Profiler):
             pytest.skip(f"{runner.name} cannot profile")
         place = laboratory.root / f"profile-{uuid.uuid4().hex[:8]}"
         place.mkdir()
         given = place / "inputs.safetensors"
-        save_file({sample_key(0, index): array for index, array in enumerate(sample)}, given)
+        write_samples([sample], given)
         arguments = {
             "artifact": encode(found.artifact),
             "inputs": str(given),
@@ -279,17 +274,10 @@ class RunnerContract(LaboratoryContract):
         samples: Sequence[Sequence[Any]],
     ) -> tuple[Observation, Path]:
         """Run in a worker; answers what was seen and the outputs' file."""
-        from safetensors.numpy import save_file
-
         place = laboratory.root / f"run-{uuid.uuid4().hex[:8]}"
         place.mkdir()
         given = place / "inputs.safetensors"
-        arrays = {
-            sample_key(number, index): array
-            for number, sample in enumerate(samples)
-            for index, array in enumerate(sample)
-        }
-        save_file(arrays, given)
+        write_samples(samples, given)
         output = place / "outputs.safetensors"
         seen = laboratory.observe(
             "run",

@@ -9,7 +9,7 @@ from typing import Any
 
 from convkit.analysis.lint.pixels import Look, layout_of, look
 from convkit.artifact import TensorSpec
-from convkit.calibration import sample_key
+from convkit.engine.sample_files import samples_in
 
 Array = Any
 """A numpy array; numpy is imported inside functions."""
@@ -93,19 +93,16 @@ def draw(path: Path, count: int, specs: Sequence[TensorSpec]) -> Portrait:
     One sample is held in memory at a time.
     """
     import numpy as np
-    from safetensors import safe_open
 
     # rounded, so that the first and the last are among them
     chosen = set(np.linspace(0, count - 1, min(count, MOST_LOOKS)).round().astype(int).tolist())
     digests: list[str] = []
     gathered: list[list[_Glance]] = [[] for _ in specs]
-    with safe_open(path, framework="numpy") as file:
-        for number in range(count):
-            arrays = [file.get_tensor(sample_key(number, at)) for at in range(len(specs))]
-            digests.append(_digest(arrays))
-            if number in chosen:
-                for array, spec, kept in zip(arrays, specs, gathered, strict=True):
-                    kept.append(_glance(array, spec))
+    for number, arrays in enumerate(samples_in(path, count)):
+        digests.append(_digest(arrays))
+        if number in chosen:
+            for array, spec, kept in zip(arrays, specs, gathered, strict=True):
+                kept.append(_glance(array, spec))
     inputs = tuple(_merge(kept, spec) for kept, spec in zip(gathered, specs, strict=True))
     return Portrait(count, tuple(digests), inputs)
 
