@@ -91,6 +91,8 @@ class Trial:
         predicted_db: SQNR over all output slices that the ranking expects; None without one.
         sqnr_db: SQNR of the worst output slice, measured.
         metric, drop: of the task, measured, and what is lost against the float model.
+        part: so many samples, the first ones, were scored where they left no doubt that more is
+            lost than may be; 0 where all were.
         float_macs: share of the multiply-accumulates in float, 0..1.
         price: share of the float model's work that is done in float, conversions between integers
             and float included, told from the graph; what choices are ordered by.
@@ -109,6 +111,7 @@ class Trial:
     sqnr_db: float | None = None
     metric: float | None = None
     drop: float | None = None
+    part: int = 0
     size_bytes: int | None = None
     float_macs: float | None = None
     price: float | None = None
@@ -143,7 +146,8 @@ class Cost:
         float_passes: time of the ranking over that of one float pass over the same samples.
         forward, backward: passes that the ranking made, per sample.
         builds: quantized models that were made and run on a few samples.
-        evaluations: of these, scored on the whole data set.
+        evaluations: of these, scored on the whole data set; and the float model.
+        partial: looks at a part of the data set, as shares of it, added up.
         budget: the most builds that were allowed.
     """
 
@@ -152,6 +156,7 @@ class Cost:
     backward: int = 0
     builds: int = 0
     evaluations: int = 0
+    partial: float = 0.0
     budget: int = 0
     seconds: float = 0.0
 

@@ -24,10 +24,11 @@ def show(terminal: Terminal, found: Sensitivity) -> None:
     for number, sentence in enumerate(found.notes):
         terminal.say(sentence, style="" if number else "1")
     cost = found.cost
+    parts = f", and some on {cost.partial:.0%} of the data" if cost.partial else ""
     passes = f"{cost.float_passes:.1f} float passes, " if found.ranker else ""
     terminal.say(
         f"took {human_seconds(cost.seconds)}: {passes}{cost.builds} builds of at most"
-        f" {cost.budget}, {cost.evaluations} of them scored"
+        f" {cost.budget}, {cost.evaluations} models scored{parts}"
     )
 
 
@@ -74,7 +75,7 @@ def _cells(found: Sensitivity, trial: Trial) -> tuple[str, ...]:
     if found.metric:
         cells += [
             "-" if trial.metric is None else f"{trial.metric:.4f}",
-            "-" if trial.drop is None else f"{trial.drop:+.4f}",
+            "-" if trial.drop is None else f"{'about ' if trial.part else ''}{trial.drop:+.4f}",
         ]
     cells += [
         "-" if trial.float_macs is None else f"{1 - trial.float_macs:.1%}",

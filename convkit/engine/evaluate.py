@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,23 @@ class Scored:
 
     outputs: Path
     result: MetricResult
+
+
+@dataclass(frozen=True)
+class Part:
+    """The metric on the first samples alone.
+
+    Attributes:
+        samples: how many.
+        held: of the float model.
+        value: of the model.
+        mixed: of the model with the float model's outputs in one group of samples, for each group.
+    """
+
+    samples: int
+    held: float
+    value: float
+    mixed: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -126,12 +144,7 @@ class Evaluator:
         outputs = self.outputs(found.artifact, stage)
         if outputs is None:
             return None
-        held = self.outputs(self._reference.artifact) if self.relative else None
-        if self.relative and held is None:
-            raise NoPathError(
-                f"{self._name} needs the reference's outputs, and no installed runner executes"
-                f" {self._reference.state.format} files"
-            )
+        held = self._reference_outputs()
         arguments = {
             "data": str(self._data),
             "outputs": str(outputs),
@@ -148,6 +161,56 @@ class Evaluator:
             key, lambda _: self._ask("metric_score", arguments)
         )
         return Scored(outputs, decode(MetricResult, document))
+
+    def part(
+        self, found: Found, against: Found, samples: int, groups: int, stage: Stage | None = None
+    ) -> Part | None:
+        """The metric on the first samples, and what each group of them has to do with it; None
+        where either model cannot be run, and for a metric of the user's own: its code may want an
+        output for every label.
+
+        Args:
+            against: the float model.
+
+        Raises:
+            ConvkitError: the metric cannot judge so few.
+        """
+        if self._user:
+            return None
+        few = dataclasses.replace(self._samples, count=samples)
+        outputs = outputs_of(self._session, found.artifact, few, stage)
+        whole = self.outputs(against.artifact)
+        if outputs is None or whole is None:
+            return None
+        reference = self._reference_outputs()
+        arguments = {
+            "data": str(self._data),
+            "outputs": str(outputs),
+            "against": str(whole),
+            "reference": str(reference) if reference else "",
+            "limit": samples,
+            "groups": groups,
+        }
+        key = digest_key({"kind": "part", **arguments, **self._identity()})
+        store = self._session.store
+        _, answer, _ = store.produce(key, lambda _: self._ask("metric_part", arguments))
+        return Part(samples, answer["held"], answer["own"], tuple(answer["mixed"]))
+
+    def _reference_outputs(self) -> Path | None:
+        """What the metric holds models against, where it does.
+
+        Raises:
+            NoPathError: nothing runs the reference.
+        """
+        if not self.relative:
+            return None
+        held = self.outputs(self._reference.artifact)
+        if held is None:
+            raise NoPathError(
+                f"{self._name} needs the reference's outputs, and no installed runner executes"
+                f" {self._reference.state.format} files"
+            )
+        return held
 
     def picture(self, scored: Mapping[str, Scored], path: Path) -> bool:
         """Draw a few samples, one column per model; False where the metric has no picture."""

@@ -224,6 +224,27 @@ def op_metric_score(arguments: Mapping[str, Any], progress: Progress) -> Any:
     return encode(metric.score(data, outputs, limit))
 
 
+def op_metric_part(arguments: Mapping[str, Any], progress: Progress) -> Any:
+    """Score the first samples alone: of the float model, of another one, and of that one with the
+    float model's outputs in every n-th place, group after group."""
+    metric, data, limit = _metric(arguments), Path(arguments["data"]), arguments["limit"]
+    held = list(samples_in(Path(arguments["against"]), limit))
+    outputs = list(samples_in(Path(arguments["outputs"]), limit))
+    groups = arguments["groups"]
+    mixtures = [
+        [held[place] if place % groups == group else own for place, own in enumerate(outputs)]
+        for group in range(groups)
+    ]
+    reference = arguments["reference"] and list(samples_in(Path(arguments["reference"]), limit))
+
+    def score(samples: list[list[Any]]) -> float:
+        if reference:
+            return float(metric.score_against(data, samples, reference, limit).value)
+        return float(metric.score(data, samples, limit).value)
+
+    return {"held": score(held), "own": score(outputs), "mixed": [score(m) for m in mixtures]}
+
+
 def op_metric_probe(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Whether a user's metric looks at the outputs at all."""
     outputs = list(samples_in(Path(arguments["outputs"])))

@@ -149,7 +149,15 @@ def how(trial: Trial) -> str:
 
 def difference(trial: Trial) -> str:
     """The metric's distance to the float model's, with its sign."""
-    return words.NONE if trial.drop is None else words.change(-trial.drop or 0.0)
+    if trial.drop is None:
+        return words.NONE
+    return f"{'about ' if trial.part else ''}{words.change(-trial.drop or 0.0)}"
+
+
+def metric(trial: Trial) -> str:
+    """The metric, and of how many samples if not of all."""
+    part = f" of the first {words.count(trial.part, 'sample')}" if trial.part else ""
+    return f"{words.score(trial.metric)}{part}"
 
 
 def summary(s: Sensitivity, trial: Trial) -> str:

@@ -25,7 +25,12 @@ class Case:
     samples: Path
 
 
-def network(folder: Path, activation: str) -> Case:
+def network(folder: Path, activation: str, decades: float = 3.0, even: bool = False) -> Case:
+    """
+    Args:
+        decades: by so much the largest channel of the middle is larger than its smallest.
+        even: every class is the likeliest one of some samples.
+    """
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
     import numpy as np
@@ -42,8 +47,8 @@ def network(folder: Path, activation: str) -> Case:
             self.stem, self.middle, self.after = block(3, 8), block(8, 8), block(8, 8)
             self.tail = torch.nn.Sequential(block(8, 8), block(8, 8))
             self.head = torch.nn.Linear(8 * 8 * 8, 10)
-            with torch.no_grad():  # channels apart by 1000
-                sizes = torch.logspace(-1.5, 1.5, 8)
+            with torch.no_grad():
+                sizes = torch.logspace(-decades / 2, decades / 2, 8)
                 self.middle[0].weight *= sizes[:, None, None, None]
                 self.middle[0].bias *= sizes
                 self.after[0].weight /= sizes[None, :, None, None]
@@ -52,8 +57,11 @@ def network(folder: Path, activation: str) -> Case:
             x = self.tail(self.after(self.middle(self.stem(image))))
             return self.head(torch.nn.functional.max_pool2d(x, 2).flatten(1))
 
-    image = torch.zeros(1, 3, 16, 16)
-    torch.export.save(torch.export.export(Net().eval(), (image,)), folder / "net.pt2")
+    net, image = Net().eval(), torch.zeros(1, 3, 16, 16)
+    if even:
+        with torch.no_grad():
+            net.head.bias -= net(torch.randn(256, 3, 16, 16)).mean(0)
+    torch.export.save(torch.export.export(net, (image,)), folder / "net.pt2")
     rng = np.random.default_rng(1)
     np.save(folder / "samples.npy", rng.standard_normal((24, 3, 16, 16)).astype("float32"))
     return Case(folder / "net.pt2", folder / "samples.npy")

@@ -7,6 +7,9 @@ the analyzer's builds, which run on a few calibration samples, as theirs. convki
 empty cache, and its time includes starting its workers. A rival that is not done after `--cap`
 seconds is stopped: what it took is then a lower bound.
 
+A choice is as accurate as a rival's where a paired bootstrap over the labelled data cannot tell it
+to be behind.
+
 What takes seconds is at the mercy of whatever else the machine does: convkit and NNCF take turns,
 `--rounds` times, and the medians are compared. One layer at a time takes minutes, and one turn.
 """
@@ -28,7 +31,12 @@ from typing import Any
 import convkit
 from convkit import AnalysisSettings
 from convkit.api.analysis import COMPARED
-from convkit.kit import Kit
+from convkit.artifact import ReadOptions
+from convkit.engine.sources import load
+from convkit.engine.worker import Limits
+from convkit.events import silent
+from convkit.kit import DEFAULT_TIMEOUT, Kit
+from tests.benchmarks.subjects import Difference, Judge
 from tests.benchmarks.tasks import FRESH_SEED, Task, task
 
 CAP = 1200.0
@@ -45,7 +53,9 @@ class Spent:
     Attributes:
         evaluations: passes over the labelled data.
         float_metric, metric: before and after; None where it did not get so far.
+        full: what everything in integers loses, where that was measured.
         done: it was not stopped.
+        file: the model that was found.
     """
 
     name: str
@@ -55,12 +65,13 @@ class Spent:
     metric: float | None
     full: float | None
     done: bool
+    file: Path | None = None
 
     def words(self) -> str:
         """One line."""
         bound = "" if self.done else ">= "
         found = "no result" if self.metric is None else f"{self.metric:.4f}"
-        full = "" if self.full is None else f" (everything in integers {self.full:.4f})"
+        full = "" if self.full is None else f" (everything in integers loses {self.full:.4f})"
         return (
             f"{self.name:12} {bound}{self.evaluations:7.1f} evaluations, {bound}{self.seconds:7.1f}"
             f" s: {found}{full}"
@@ -105,18 +116,33 @@ def main(arguments: Sequence[str] = ()) -> bool:
             fewer = theirs.evaluations / ours.evaluations
             less = theirs.seconds / ours.seconds
             enough = min(fewer, less) >= LIMITS[name]
-            accurate = theirs.metric is None or (ours.metric or 0.0) >= theirs.metric
+            gap = _gap(subject, theirs.file, ours.file)
+            accurate = gap is None or gap.high >= 0
             holds = holds and enough and accurate
-            mark = "ok" if enough and accurate else "MISSED"
+            ahead = "" if gap is None else f"; {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
             print(f"  {theirs.words()}{_spread(turns[name])}")
             print(
                 f"    {fewer:.1f} x the evaluations, {less:.1f} x the time (at least"
-                f" {LIMITS[name]:g}); {'' if accurate else 'MORE ACCURATE '}{mark}",
+                f" {LIMITS[name]:g}){ahead}; {'ok' if enough and accurate else 'MISSED'}",
                 flush=True,
             )
-            rows.append({**asdict(theirs), "fewer": fewer, "less": less, "accurate": accurate})
-    print(json.dumps({"benchmark": "cost", "to": options.to, "model": options.model, "rows": rows}))
+            more = {"fewer": fewer, "less": less, "ahead": asdict(gap) if gap else None}
+            rows.append({**asdict(theirs), **more})
+    facts = {"benchmark": "cost", "to": options.to, "model": options.model, "rows": rows}
+    print(json.dumps(facts, default=str))
     return holds
+
+
+def _gap(subject: Task, theirs: Path | None, ours: Path | None) -> Difference | None:
+    """How much more accurate ours is; None where there is nothing to compare it with."""
+    if theirs is None or ours is None:
+        return None
+    kit = Kit()
+    with kit, kit.session(silent, convkit.Settings(), Limits(DEFAULT_TIMEOUT)) as session:
+        first, second = (
+            load(session, path, kit.format_of(path, None), ReadOptions()) for path in (theirs, ours)
+        )
+        return Judge(session, subject, subject.data, first).difference(first, second)
 
 
 def _middle(turns: Sequence[Spent]) -> Spent:
@@ -139,25 +165,30 @@ def _float(subject: Task, form: str, folder: Path) -> tuple[Path, int]:
 def _ours(subject: Task, model: Path, to: str, max_drop: float, cache: Path) -> Spent:
     start = time.perf_counter()
     with Kit(cache=cache) as kit:
-        report = convkit.analyze(
-            model,
-            to=to,
-            calibration=subject.calibration,
-            data=subject.data,
-            metric=subject.metric,
-            analysis=AnalysisSettings(max_drop=max_drop, timing=False, ranking=False),
-            settings=convkit.Settings(threads=1),
-            kit=kit,
+        given: dict[str, Any] = {
+            "to": to,
+            "calibration": subject.calibration,
+            "data": subject.data,
+            "metric": subject.metric,
+            "analysis": AnalysisSettings(max_drop=max_drop, timing=False, ranking=False),
+            "kit": kit,
+        }
+        report = convkit.analyze(model, settings=convkit.Settings(threads=1), **given)
+        took = time.perf_counter() - start
+        settings = convkit.Settings(verify=False, threads=1, exclude=("auto",))
+        made = convkit.convert(  # finds in the store what the analysis built
+            model, output_dir=cache.with_suffix(".made"), settings=settings, **given
         )
     few = COMPARED / len(subject.samples())
     return Spent(
         "convkit",
-        report.cost.evaluations + report.cost.builds * few,
-        time.perf_counter() - start,
+        report.cost.evaluations + report.cost.partial + report.cost.builds * few,
+        took,
         report.float_metric,
         report.choice.metric,
-        next((t.metric for t in report.trials if not t.float_layers), None),
+        next((t.drop for t in report.trials if not t.float_layers), None),
         True,
+        made.outputs[0].path,
     )
 
 
@@ -195,7 +226,7 @@ def _rival(
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     scores: list[dict[str, Any]] = [line for line in lines if "share" in line]
     whole = [line for line in scores if line["share"] == 1.0]
-    finished = any(line["what"] == "done" for line in lines)
+    finished = [line for line in lines if line["what"] == "done"]
     return Spent(
         name,
         sum(line["share"] for line in scores),
@@ -204,6 +235,7 @@ def _rival(
         whole[-1]["metric"] if finished else None,
         None,
         done,
+        Path(finished[0]["file"]) if finished else None,
     )
 
 

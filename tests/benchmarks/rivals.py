@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.rivals NAME SPEC OUT`: the specification names a task, the float model
 in the rival's format, and the drop allowed. Every evaluation is appended to OUT as a line of JSON,
-so that whoever stops the process knows how far it came.
+so that whoever stops the process knows how far it came. The model found is written beside OUT.
 
 - `nncf`: `nncf.quantize_with_accuracy_control`, all as it is by default but the preset.
 - `onnxruntime`: what people do by hand. Each layer in turn is left out of `quantize_static`, and
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -42,6 +43,12 @@ class Log:
         value = self._task.score([run(sample) for sample in self.samples])
         self.write(what=what, metric=value, share=1.0)
         return value
+
+    def done(self, made: Path) -> None:
+        """The search is over: keep the files of the model that it found."""
+        for part in made.parent.glob(f"{made.stem}.*"):
+            shutil.copy(part, self._path.with_suffix(part.suffix))
+        self.write(what="done", file=str(self._path.with_suffix(made.suffix)))
 
     def write(self, **facts: Any) -> None:
         """Append a line."""
@@ -92,13 +99,13 @@ def by_onnxruntime(spec: dict[str, Any], log: Log, subject: Task) -> None:
 
         wanted = log.score(onnx_session(str(plain)), "float") - spec["max_drop"]
         if quantized([]) >= wanted:
-            log.write(what="done", spared=[])
+            log.done(made)
             return
         gains = {node: quantized([node]) for node in nodes}
         ranked = sorted(nodes, key=lambda node: -gains[node])
         for count in range(2, len(ranked) + 1):
             if quantized(ranked[:count]) >= wanted:
-                log.write(what="done", spared=ranked[:count])
+                log.done(made)
                 return
 
 
@@ -154,8 +161,9 @@ def by_nncf(spec: dict[str, Any], log: Log, subject: Task) -> None:
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(calibration),
     )
-    value = log.score(tool.run(tool.compiled(made)), "result")
-    log.write(what="done", metric=value)
+    log.score(tool.run(tool.compiled(made)), "result")
+    with tempfile.TemporaryDirectory() as folder:
+        log.done(tool.saved(made, Path(folder)))
 
 
 class _Onnx:
@@ -182,6 +190,11 @@ class _Onnx:
             self._open = (model, onnx_session(model.SerializeToString()))
         return self._open[1]
 
+    def saved(self, model: Any, folder: Path) -> Path:
+        """Write a model."""
+        (folder / "made.onnx").write_bytes(model.SerializeToString())
+        return folder / "made.onnx"
+
 
 class _OpenVino:
     """What NNCF wants to know of an OpenVINO model."""
@@ -203,6 +216,13 @@ class _OpenVino:
     def run(self, compiled: Any) -> Run:
         """A compiled model to score."""
         return lambda sample: [np.asarray(value) for value in compiled(list(sample)).values()]
+
+    def saved(self, model: Any, folder: Path) -> Path:
+        """Write a model."""
+        import openvino
+
+        openvino.save_model(model, folder / "made.xml", compress_to_fp16=False)
+        return folder / "made.xml"
 
 
 NAMES = {"nncf": by_nncf, "onnxruntime": by_onnxruntime}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from convkit import __version__
 from convkit.analysis.sensitivity import tap
 from convkit.analysis.sensitivity.filling import fill
-from convkit.analysis.sensitivity.goal import Goal
+from convkit.analysis.sensitivity.goal import USUAL_SQNR, Goal
 from convkit.analysis.sensitivity.limits import Limits
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
@@ -19,6 +19,7 @@ from convkit.analysis.sensitivity.regions import propose
 from convkit.analysis.sensitivity.search import Search
 from convkit.analysis.sensitivity.subject import Subject
 from convkit.analysis.sensitivity.telling import noisy, notes
+from convkit.analysis.sensitivity.trials import Trials
 from convkit.engine.session import Found, Samples
 from convkit.errors import ConversionError, ConvkitError, UsageError
 from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial, error_power
@@ -26,8 +27,6 @@ from convkit.sensitivity import Cost, Sensitivity, SensitivityRow, Trial, error_
 TIMED = 6
 """So many trials are timed, besides the float model and everything in integers."""
 USUAL_DROP = 0.005
-USUAL_SQNR = 20.0
-"""dB; an error of a tenth of the signal."""
 UNEXPLAINED = 4.0
 """So many times the expected error is more than the ranking's own inaccuracy explains."""
 
@@ -112,9 +111,7 @@ def analyze_subject(
     evaluator = subject.evaluator
     metric, data = (evaluator.metric, str(evaluator.data)) if evaluator else ("", "")
     session, twin = subject.session, subject.approach.twin
-    float_metric = subject.score(subject.source)
-    if float_metric is None and subject.evaluator is not None:
-        float_metric = subject.score(twin)
+    float_metric = subject.float_score()
     warnings = _doubts(subject, float_metric, settings)
     layers = subject.layers
     integer = subject.integer
@@ -123,23 +120,18 @@ def analyze_subject(
     prices = Prices(layers, integer, _sizes(subject))
     limits = Limits(subject, prices, settings.max_time, settings.max_size)
     search = Search(
-        subject,
+        Trials(subject, prices, goal, settings.budget, float_metric),
         propose(layers, integer, session.registry.exclusion_rules.values()),
-        prices,
         ranking.noise,
-        goal,
-        settings.budget,
-        float_metric,
     )
     chosen = fill(search, limits) if goal.most else search.run()
-    if not any(trial.measured for trial in search.trials.values()):
+    if not any(trial.measured for trial in search.trials.all):
         name = subject.approach.step.converter
         raise NothingBuiltError(f"{name} could build nothing that runs: {chosen.error}")
-    trials = tuple(search.trials.values())
+    trials = search.trials.all
     if settings.timing:
-        limits.measure(_worth_timing(trials, chosen, limits), search.found)
-    trials = limits.told(trials)
-    chosen = _choice(trials, chosen, limits, goal)
+        limits.measure(_worth_timing(trials, chosen, limits), search.trials.found)
+    trials, chosen = _settled(search, chosen, limits, goal)
     noise, found = None, Effects()
     if settings.ranking or ranking.asked:
         noise, found = ranking.noise(), ranking.found
@@ -172,8 +164,9 @@ def analyze_subject(
             found.float_passes,
             found.forward,
             found.backward,
-            search.builds,
-            search.evaluations + (float_metric is not None),
+            search.trials.builds,
+            search.trials.evaluations + (float_metric is not None),
+            search.trials.partial,
             settings.budget,
             seconds,
         ),
@@ -294,6 +287,18 @@ def _worth_timing(trials: Sequence[Trial], chosen: Trial, limits: Limits) -> lis
         if len(wanted) < TIMED:
             wanted.add(name)
     return [trial for trial in trials if trial.name in wanted and not limits.timed(trial)]
+
+
+def _settled(
+    search: Search, chosen: Trial, limits: Limits, goal: Goal
+) -> tuple[tuple[Trial, ...], Trial]:
+    """All trials and the choice, which was scored on all the data."""
+    while True:
+        trials = limits.told(search.trials.all)
+        chosen = _choice(trials, chosen, limits, goal)
+        if not chosen.part:
+            return trials, chosen
+        search.trials.scored(chosen, whole=True)
 
 
 def _choice(trials: Sequence[Trial], chosen: Trial, limits: Limits, goal: Goal) -> Trial:

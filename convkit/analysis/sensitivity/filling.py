@@ -21,10 +21,10 @@ def fill(search: Search, limits: Limits) -> Trial:
     where that does not fit either."""
     full = search.baseline()
     if limits.max_time is not None:
-        limits.measure([full], search.found)
+        limits.measure([full], search.trials.found)
     best: Trial | None = None
     for _ in range(ROUNDS):
-        search.fits = limits.room(tuple(search.trials.values()))
+        search.fits = limits.room(search.trials.all)
         if best is None:
             search.run()
         else:
@@ -39,12 +39,14 @@ def fill(search: Search, limits: Limits) -> Trial:
 def _best_within(search: Search, limits: Limits) -> Trial | None:
     """By the outputs, of those whose metric loses no more than it may."""
     while True:
-        trials = limits.told(tuple(search.trials.values()))
+        trials = limits.told(search.trials.all)
         kept = [t for t in trials if t.measured and limits.kept(t)]
         kept.sort(key=measured_db, reverse=True)
-        good = (trial for trial in map(search.scored, kept) if search.goal.accuracy(trial)[0])
+        good = (
+            trial for trial in map(search.trials.scored, kept) if search.goal.accuracy(trial)[0]
+        )
         best = next(good, None) or max(kept, key=search.goal.accuracy, default=None)
         if best is None or limits.max_time is None or limits.timed(best):
             return best
         rest = [trial for trial in kept if not limits.timed(trial) and trial.name != best.name]
-        limits.measure([best, *rest[: AT_ONCE - 1]], search.found)
+        limits.measure([best, *rest[: AT_ONCE - 1]], search.trials.found)

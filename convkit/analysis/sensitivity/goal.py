@@ -9,6 +9,8 @@ from convkit.sensitivity import Trial
 
 LEAST_GAIN = 0.25
 """dB; below it a step is not worth its float layers."""
+USUAL_SQNR = 20.0
+"""dB; an error of a tenth of the signal."""
 MOST_MISSING = 12.0
 """dB; beyond it, steps are taken by what they gain for their price."""
 

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from convkit.analysis.sensitivity.goal import LEAST_GAIN, Goal, measured_db
 from convkit.analysis.sensitivity.noise import Noise
 from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.regions import LIGHT
-from convkit.analysis.sensitivity.subject import Built, Subject
-from convkit.engine.session import Found
-from convkit.errors import ConvkitError
-from convkit.plans import OptionValue
-from convkit.quant import QuantRecipe, QuantRule
-from convkit.sensitivity import Phase, Region, Trial, decibels
+from convkit.analysis.sensitivity.trials import BudgetSpent, Trials, layers_of, simplest
+from convkit.sensitivity import Region, Trial, decibels
 
 COMPANY = 4
 """Regions built in one step: the shortlist is good, not perfect."""
@@ -44,13 +39,6 @@ MOST_FLOAT = 0.5
 one of integers."""
 MOST_PREDICTED = 12
 """Choices that are shown without having been built."""
-NAMED = 2
-"""So many regions are named in a trial's name."""
-FULL = "nothing in float"
-
-
-Key = tuple[frozenset[str], tuple[tuple[str, OptionValue], ...]]
-"""Float layers and options, which make a trial."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +57,6 @@ class _Gain:
         return (1.0, -self.decibels / self.price, self.region.name)
 
 
-class _Spent(Exception):
-    """The budget is used up."""
-
-
 @dataclass
 class Search:
     """One search.
@@ -80,25 +64,24 @@ class Search:
     Attributes:
         rank: what the ranking expects; asked when regions have to be chosen, since it costs more
             than a build. None where no ranker could tell anything; structure decides then.
-        float_metric: the float model's, None without labels.
-        budget: builds at most.
         fits: whether limits leave room for so many layers in float, as far as can be told.
     """
 
-    subject: Subject
+    trials: Trials
     regions: Sequence[Region]
-    prices: Prices
     rank: Callable[[], Noise | None]
-    goal: Goal
-    budget: int
-    float_metric: float | None = None
     fits: Callable[[Collection[str]], bool] = lambda layers: True
-    trials: dict[Key, Trial] = field(default_factory=dict)
-    options: dict[str, OptionValue] = field(default_factory=dict)
-    builds: int = 0
-    evaluations: int = 0
-    _built: dict[Key, Built] = field(default_factory=dict)
     _ranked: bool = False
+
+    @property
+    def goal(self) -> Goal:
+        """When a choice is good enough."""
+        return self.trials.goal
+
+    @property
+    def prices(self) -> Prices:
+        """What choices cost."""
+        return self.trials.prices
 
     def run(self) -> Trial:
         """Search; the answer is the choice, and `trials` has everything that was tried."""
@@ -108,16 +91,20 @@ class Search:
                 current = self._repair(self._begin(best))
                 current = self._grow(current)
                 self._prune(current)
-        return self._best()
+        best = self._best()
+        while best.part:
+            self.trials.scored(best, whole=True)
+            best = self._best()
+        return best
 
     def baseline(self) -> Trial:
         """Everything in integers, measured."""
-        return self.scored(self._measure((), "baseline"))
+        return self.trials.scored(self.trials.measure((), "baseline"))
 
     def further(self, trial: Trial) -> None:
         """Add regions to a trial for as long as they gain anything and fit."""
         known = {region.name: region for region in self.regions}
-        self.options = dict(trial.options)
+        self.trials.options = dict(trial.options)
         with self._budgeted():
             self._grow(tuple(known[name] for name in trial.regions))
 
@@ -125,9 +112,10 @@ class Search:
     def _budgeted(self) -> Iterator[None]:
         try:
             yield
-        except _Spent:
-            self.subject.session.notice(
-                f"the budget of {self.budget} builds is used up: this is the best so far", "warning"
+        except BudgetSpent:
+            self.trials.subject.session.notice(
+                f"the budget of {self.trials.budget} builds is used up: this is the best so far",
+                "warning",
             )
 
     def _begin(self, full: Trial) -> tuple[Region, ...]:
@@ -139,32 +127,32 @@ class Search:
             region = next((r for r in self.regions if r.name == name), None)
             if region is None or self.goal.met(best):
                 continue
-            trial = self._measure((region,), "ladder")
+            trial = self.trials.measure((region,), "ladder")
             if trial.measured and measured_db(trial) >= measured_db(best) + gain:
-                best, chosen = self.scored(trial), (region,)
+                best, chosen = self.trials.scored(trial), (region,)
         return chosen
 
     def _repair(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
         """Options of the quantizer that make it more accurate for nothing, kept where they do."""
-        for name, value in self.subject.repairs:
-            if self.goal.met(self._at(current)):
+        for name, value in self.trials.subject.repairs:
+            if self.goal.met(self.trials.at(current)):
                 break
-            before, kept = self._at(current), dict(self.options)
-            self.options[name] = value
-            trial = self._measure(current, "repair")
+            before, kept = self.trials.at(current), dict(self.trials.options)
+            self.trials.options[name] = value
+            trial = self.trials.measure(current, "repair")
             if not trial.measured or measured_db(trial) < measured_db(before) + REPAIR_GAIN:
-                self.options = kept
+                self.trials.options = kept
             else:
-                self.scored(trial)
+                self.trials.scored(trial)
         return current
 
     def _grow(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
         """Add regions until the goal is met or nothing gains any more."""
-        while not self.goal.met(self._at(current)):
-            here = self._at(current)
+        while not self.goal.met(self.trials.at(current)):
+            here = self.trials.at(current)
             needed, worth = self.goal.missing(here), self._worth(current)
             tried = [
-                (region, self._measure((*current, region), "search"))
+                (region, self.trials.measure((*current, region), "search"))
                 for region in self._shortlist(current, needed)
             ]
             gains = [
@@ -176,16 +164,16 @@ class Search:
             if not gains:
                 break
             best = min(gains, key=lambda gain: gain.rank(needed))
-            current = self._simplest((*current, best.region))
-            self.scored(self._at(current))
+            current = simplest((*current, best.region))
+            self.trials.scored(self.trials.at(current))
         return current
 
     def _shortlist(self, current: tuple[Region, ...], needed: float) -> list[Region]:
         """The regions that promise most beside those chosen: by turns the cheapest that promise
         enough, and those that promise most."""
-        kept = _layers(current)
+        kept = layers_of(current)
         fresh = [r for r in self.regions if not set(r.layers) <= kept]
-        fresh = [r for r in fresh if self._key({*kept, *r.layers}) not in self.trials]
+        fresh = [r for r in fresh if not self.trials.tried({*kept, *r.layers})]
         fresh = [r for r in fresh if self._allowed({*kept, *r.layers})]
         if not fresh:
             return []
@@ -219,45 +207,45 @@ class Search:
         return sorted(fresh, key=lambda r: (order[r.kind], -len(r.layers), r.name))[:COMPANY]
 
     def _worth(self, current: tuple[Region, ...]) -> Callable[[Region], float]:
-        base = self.prices.of(_layers(current)).cost
+        base = self.prices.of(layers_of(current)).cost
 
         def price(region: Region) -> float:
-            return max(0.0, self.prices.of(_layers((*current, region))).cost - base) + EAGER
+            return max(0.0, self.prices.of(layers_of((*current, region))).cost - base) + EAGER
 
         return price
 
     def _prune(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
         """Give back what the goal does not need: first by what was built already, then without
         single regions or with parts of them, what saves most first."""
-        if not self.goal.met(self._at(current)):
+        if not self.goal.met(self.trials.at(current)):
             return current
         current = self._cheaper_built(current)
         again = True
         while again:
             again = False
             for candidate in self._smaller(current):
-                trial = self._measure(candidate, "prune")
+                trial = self.trials.measure(candidate, "prune")
                 if not trial.measured or not self._promising(trial):
                     continue
-                if self.goal.met(self.scored(trial)):
+                if self.goal.met(self.trials.scored(trial)):
                     current, again = candidate, True
                     break
         return current
 
     def _cheaper_built(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
         """What was built and passed over on the way may do as well, for less."""
-        cost = self.prices.of(_layers(current)).cost
+        cost = self.prices.of(layers_of(current)).cost
         known = {region.name: region for region in self.regions}
         passed = sorted(
             (self.prices.of(t.float_layers).cost, t.name, t)
-            for t in self.trials.values()
-            if t.measured and t.metric is None and dict(t.options) == self.options
+            for t in self.trials.all
+            if t.measured and t.metric is None and dict(t.options) == self.trials.options
         )
         for price, _, trial in passed:
             if (
                 price <= cost - WORTH_SAVING
                 and self._promising(trial)
-                and self.goal.met(self.scored(trial))
+                and self.goal.met(self.trials.scored(trial))
             ):
                 return tuple(known[name] for name in trial.regions)
         return current
@@ -265,20 +253,20 @@ class Search:
     def _smaller(self, current: tuple[Region, ...]) -> list[tuple[Region, ...]]:
         """The same without one region, or with a part of one; what saves most comes first, of what
         was not tried yet."""
-        cost = self.prices.of(_layers(current)).cost
+        cost = self.prices.of(layers_of(current)).cost
         found: list[tuple[float, tuple[Region, ...]]] = []
         for place, region in enumerate(current):
             rest = (*current[:place], *current[place + 1 :])
             inside = [r for r in self.regions if set(r.layers) < set(region.layers)]
             halves = [r for r in inside if 2 * len(r.layers) >= len(region.layers)]
             for choice in (rest, *((*rest, half) for half in halves)):
-                saved = cost - self.prices.of(_layers(choice)).cost
-                if saved >= WORTH_SAVING and self._key(_layers(choice)) not in self.trials:
+                saved = cost - self.prices.of(layers_of(choice)).cost
+                if saved >= WORTH_SAVING and not self.trials.tried(layers_of(choice)):
                     found.append((saved, choice))
         noise = self.rank() if self._ranked and found else None
         if noise is not None:
-            errors = noise.errors([_layers(choice) for _, choice in found])
-            base = noise.error(_layers(current))
+            errors = noise.errors([layers_of(choice) for _, choice in found])
+            base = noise.error(layers_of(current))
             keyed = [
                 (decibels(float(e)) - decibels(base) + 40.0 * saved, number, choice)
                 for number, ((saved, choice), e) in enumerate(zip(found, errors, strict=True))
@@ -290,79 +278,11 @@ class Search:
         """Whether the metric is worth asking: a build whose outputs are worse than those of one
         that already failed will fail as well."""
         failed = [
-            measured_db(t)
-            for t in self.trials.values()
-            if t.drop is not None and not self.goal.met(t)
+            measured_db(t) for t in self.trials.all if t.drop is not None and not self.goal.met(t)
         ]
-        return self.float_metric is None or measured_db(trial) > max(failed, default=-math.inf)
-
-    def _at(self, selection: tuple[Region, ...]) -> Trial:
-        return self.trials[self._key(_layers(selection))]
-
-    def _key(self, layers: Iterable[str]) -> Key:
-        return frozenset(layers), tuple(sorted(self.options.items()))
-
-    def _simplest(self, selection: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Without regions that others hold already."""
-        return tuple(
-            r
-            for r in selection
-            if not any(o is not r and set(r.layers) <= set(o.layers) for o in selection)
+        return self.trials.float_metric is None or measured_db(trial) > max(
+            failed, default=-math.inf
         )
-
-    def _measure(self, selection: tuple[Region, ...], phase: Phase) -> Trial:
-        """Build and run on a few samples, or remember.
-
-        Raises:
-            _Spent: the budget does not allow another build.
-        """
-        selection = self._simplest(selection)
-        key = self._key(_layers(selection))
-        if key in self.trials:
-            return self.trials[key]
-        if self.builds >= self.budget:
-            raise _Spent
-        self.builds += 1
-        start = time.perf_counter()
-        session = self.subject.session
-        trial = self._described(selection, phase)
-        name = trial.name
-        with session.stage(f"build {self.builds} of at most {self.budget}: {name}") as stage:
-            try:
-                full = None if selection or self.options else self.subject.full
-                built = full or self.subject.build(recipe(name, selection), self.options, stage)
-            except ConvkitError as error:
-                stage.outcome, stage.detail = "failed", error.message
-                trial = dataclasses.replace(trial, error=error.message)
-            else:
-                self._built[key] = built
-                stage.detail = f"{built.sqnr_db:.1f} dB"
-                trial = dataclasses.replace(
-                    trial,
-                    sqnr_db=built.sqnr_db,
-                    size_bytes=built.found.artifact.size_bytes,
-                    seconds=time.perf_counter() - start,
-                )
-        self.trials[key] = trial
-        return trial
-
-    def scored(self, trial: Trial) -> Trial:
-        """With the metric on the whole data set."""
-        key = _key_of(trial)
-        if self.float_metric is None or not trial.measured or trial.metric is not None:
-            return trial
-        start = time.perf_counter()
-        with self.subject.session.stage(f"scoring {trial.name}") as stage:
-            value = self.subject.score(self._built[key].found, stage)
-            stage.detail = "" if value is None else f"{value:.4f}"
-        self.evaluations += 1
-        if value is not None:
-            spent = trial.seconds + time.perf_counter() - start
-            trial = dataclasses.replace(
-                trial, metric=value, drop=self.float_metric - value, seconds=spent
-            )
-        self.trials[key] = trial
-        return trial
 
     def expected(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
         """Trials with what the ranking expects of them."""
@@ -385,64 +305,21 @@ class Search:
             best = self._shortlist(current, MOST_GAIN)[:1]
             if not best:
                 break
-            current = self._simplest((*current, *best))
-            trial = self._described(current, "predicted")
+            current = simplest((*current, *best))
+            trial = self.trials.described(current, "predicted")
             name = f"{trial.name.partition(' [')[0]} [predicted {len(found) + 1}]"
             found.append(dataclasses.replace(trial, name=name))
         return tuple(found)
 
-    def _described(self, selection: tuple[Region, ...], phase: Phase) -> Trial:
-        """What is known of a choice without building it."""
-        layers = _layers(selection)
-        price = self.prices.of(layers)
-        order = {layer.name: place for place, layer in enumerate(self.subject.layers)}
-        return Trial(
-            name=_name(selection, self.options, self.builds),
-            options=dict(self.options),
-            regions=tuple(r.name for r in selection),
-            float_layers=tuple(sorted(layers, key=order.__getitem__)),
-            phase=phase,
-            float_macs=price.float_macs,
-            price=price.cost,
-            islands=price.islands,
-        )
-
-    def found(self, trial: Trial) -> Found | None:
-        """The model of a trial, where it was built."""
-        built = self._built.get(_key_of(trial))
-        return None if built is None else built.found
-
     def _best(self) -> Trial:
         """The cheapest that is good enough, else the most accurate."""
-        measured = [t for t in self.trials.values() if t.measured]
+        measured = [t for t in self.trials.all if t.measured]
         if not measured:
-            return next(iter(self.trials.values()))
+            return self.trials.all[0]
         good = [t for t in measured if self.goal.met(t)]
         if good:
             return min(good, key=lambda t: (self.prices.of(t.float_layers).cost, t.name))
         return max(measured, key=self.goal.accuracy)
-
-
-def recipe(name: str, selection: Iterable[Region]) -> QuantRecipe:
-    """What a quantizer is told."""
-    return QuantRecipe(name, tuple(QuantRule(r.layers, f"{r.name}: {r.reason}") for r in selection))
-
-
-def _name(selection: Sequence[Region], options: Mapping[str, OptionValue], number: int) -> str:
-    """Short, and unique by the number of the build where it does not say all."""
-    name = " + ".join(region.name for region in selection[:NAMED]) or FULL
-    if len(selection) > NAMED:
-        name += f" + {len(selection) - NAMED} more [{number}]"
-    said = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
-    return f"{name} ({said})" if said else name
-
-
-def _key_of(trial: Trial) -> Key:
-    return frozenset(trial.float_layers), tuple(sorted(trial.options.items()))
-
-
-def _layers(selection: Iterable[Region]) -> set[str]:
-    return {name for region in selection for name in region.layers}
 
 
 def _alike(one: Region, other: Region) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from convkit.analysis.sensitivity.glance import GROUPS, Glance, glance, worth_a_glance
 from convkit.engine.evaluate import Evaluator
 from convkit.engine.executor import Executor
 from convkit.engine.outcomes import Approach
@@ -56,6 +57,7 @@ class Subject:
         self.session, self.approach, self.samples = session, approach, samples
         self.evaluator, self.asked = evaluator, asked
         self._executor = executor
+        self._scored = executor.reference
         self._reference = self._judge()
         self._check_telling()
 
@@ -94,6 +96,26 @@ class Subject:
             return None
         scored = self.evaluator.score(found, stage)
         return None if scored is None else scored.result.value
+
+    def float_score(self) -> float | None:
+        """The metric of the original; of its twin where nothing runs the original."""
+        value = self.score(self.source)
+        if value is None:
+            self._scored = self.approach.twin
+            value = self.score(self._scored)
+        return value
+
+    def glance(self, found: Found, stage: Stage | None = None) -> Glance | None:
+        """What a part of the data set says of a model already; None where it is too small, or the
+        metric cannot judge a part."""
+        few = worth_a_glance(self.evaluator.count) if self.evaluator else None
+        if self.evaluator is None or few is None:
+            return None
+        try:
+            part = self.evaluator.part(found, self._scored, few, GROUPS, stage)
+        except ConvkitError:  # such as none of these images showing an object
+            return None
+        return None if part is None else glance(part)
 
     @property
     def repairs(self) -> tuple[tuple[str, OptionValue], ...]:

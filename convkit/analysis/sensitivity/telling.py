@@ -40,7 +40,7 @@ def noisy(trials: Sequence[Trial], max_drop: float) -> tuple[str, ...]:
     """Where the metric got worse although the outputs got better, by more than may be lost: what it
     tells of differences that small is chance."""
     worst: tuple[float, Trial, Trial] | None = None
-    scored = [t for t in trials if t.measured and t.drop is not None and t.sqnr_db is not None]
+    scored = [t for t in trials if t.drop is not None and t.sqnr_db is not None and not t.part]
     for one in scored:
         for other in scored:
             assert one.drop is not None and other.drop is not None
@@ -87,7 +87,8 @@ def _within(report: Sensitivity, choice: Trial) -> str:
 def _accuracy(report: Sensitivity, trial: Trial) -> str:
     parts = []
     if trial.metric is not None and trial.drop is not None:
-        parts.append(f"{report.metric} {trial.metric:.4f} ({-trial.drop:+.4f})")
+        part = f" on the first {trial.part} samples, beyond doubt too much" if trial.part else ""
+        parts.append(f"{report.metric} {trial.metric:.4f} ({-trial.drop:+.4f}{part})")
     if trial.sqnr_db is not None:
         parts.append(f"{trial.sqnr_db:.1f} dB")
     return ", ".join(parts) or "not measured"

@@ -155,7 +155,7 @@ def _figures(s: Sensitivity, trial: Trial) -> Table:
     guess, found = trial.predicted_time, trial.time
     lines = [
         ("SQNR", words.decibels(trial.predicted_db), words.decibels(trial.sqnr_db), "", ""),
-        (s.metric or "metric", words.NONE, words.score(trial.metric), "", ""),
+        (s.metric or "metric", words.NONE, choices.metric(trial), "", ""),
         ("change against float", words.NONE, choices.difference(trial), "", drop),
         ("time over float", words.times(guess), words.times(found), span, slow),
         ("size", words.NONE, words.size(trial.size_bytes), share, large),
@@ -232,7 +232,7 @@ def _trials(s: Sensitivity) -> list[Block]:
         ("how", [choices.how(t) if not t.error else "failed" for t in s.trials], False),
         ("SQNR predicted", [words.decibels(t.predicted_db) for t in s.trials], True),
         ("SQNR", [words.decibels(t.sqnr_db) for t in s.trials], True),
-        (s.metric or "metric", [words.score(t.metric) for t in s.trials], True),
+        (s.metric or "metric", [choices.metric(t) for t in s.trials], True),
         ("change", [choices.difference(t) for t in s.trials], True),
         ("time over float", [_time(t) for t in s.trials], True),
         ("size", [words.size(t.size_bytes) for t in s.trials], True),
@@ -323,6 +323,7 @@ def _making(s: Sensitivity) -> Details:
         ("ranking", ranking),
         ("quantized models built", f"{cost.builds} of at most {cost.budget}"),
         ("scored on all data", str(cost.evaluations) if s.metric else ""),
+        ("scored on a part of it", words.percent(cost.partial, 0) if cost.partial else ""),
         ("took", words.time(cost.seconds)),
         ("convkit", s.convkit),
     ]
