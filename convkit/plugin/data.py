@@ -128,6 +128,10 @@ class Metric(Implementation, Protocol):
         """Pre-processed samples in the data set's order, as `CalibrationSource.read`.
 
         None leaves reading to the calibration source that accepts the data, in its own order.
+
+        Args:
+            limit: the first so many samples alone, None for all. They must be what all samples
+                begin with: the analyzer scores a part of the data like this.
         """
         ...
 
