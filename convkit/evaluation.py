@@ -8,6 +8,15 @@ from pathlib import Path
 from convkit.plugin.data import MetricResult
 from convkit.verification import SliceAgreement
 
+DIGITS = 12
+"""Behind the point; no metric tells more."""
+
+
+def difference(value: float, other: float) -> float:
+    """One value of a metric minus another, as people write them: 0.961 - 0.956 is 0.005. Binary
+    fractions make it 0.0050000000000000044, which would be more than a limit of 0.005."""
+    return round(value - other, DIGITS)
+
 
 @dataclass(frozen=True)
 class EvaluationRow:

@@ -11,7 +11,7 @@ from convkit.engine.evaluate import Evaluator, Scored, look
 from convkit.engine.machine import install_command, unmet_requirement
 from convkit.engine.session import Found, Session
 from convkit.errors import ConvkitError
-from convkit.evaluation import Evaluation, EvaluationRow
+from convkit.evaluation import Evaluation, EvaluationRow, difference
 
 Candidate = tuple[str, Found]
 """A title, unique in the run, and a model."""
@@ -130,7 +130,7 @@ def _judged(
     return dataclasses.replace(
         row,
         metric=result.result,
-        change=result.result.value - held.result.value,
+        change=difference(result.result.value, held.result.value),
         slices=slices,
         problems=tuple(dict.fromkeys([*problems, *further])),
     )

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from convkit.engine.evaluate import Part
+from convkit.evaluation import difference
 
 GROUPS = 8
 STUDENT = 2.998
@@ -49,7 +50,7 @@ def worth_a_glance(count: int) -> int | None:
 def glance(part: Part) -> Glance:
     """Judge a part. A metric that is no mean of its samples' scores gives more or less to single
     groups than to all together, and the error is scaled alike."""
-    drop = part.held - part.value
+    drop = difference(part.held, part.value)
     shares = [mixed - part.value for mixed in part.mixed]
     total, count = sum(shares), len(shares)
     least = -math.inf

@@ -17,6 +17,7 @@ from convkit.analysis.sensitivity.prices import Prices
 from convkit.analysis.sensitivity.subject import Built, Subject
 from convkit.engine.session import Found, Stage
 from convkit.errors import ConvkitError
+from convkit.evaluation import difference
 from convkit.plans import OptionValue
 from convkit.quant import QuantRecipe, QuantRule
 from convkit.sensitivity import Phase, Region, Trial
@@ -125,7 +126,7 @@ class Trials:
                     return trial
                 stage.detail = f"{value:.4f}"
                 trial = dataclasses.replace(
-                    trial, metric=value, drop=self.float_metric - value, part=0
+                    trial, metric=value, drop=difference(self.float_metric, value), part=0
                 )
         spent = trial.seconds + time.perf_counter() - start
         trial = self._known[_key_of(trial)] = dataclasses.replace(trial, seconds=spent)

@@ -12,6 +12,7 @@ from convkit.cli.given import given_or_sample
 from convkit.cli.making import with_labels, with_making, worker_limits
 from convkit.cli.terminal import Terminal
 from convkit.errors import GateError, UsageError
+from convkit.evaluation import difference
 
 if TYPE_CHECKING:
     from convkit.results import ConversionResult
@@ -168,7 +169,7 @@ def _gate(result: ConversionResult, limit: float) -> None:
     original = next(iter(board.rows.values())).value
     for output in result.outputs:
         row = board.rows.get(str(output.state))
-        if row is not None and original - row.value > limit:
+        if row is not None and difference(original, row.value) > limit:
             raise GateError(
                 f"{output.path} loses {original - row.value:.4f} of {board.metric}; "
                 f"at most {limit:g} was allowed",
