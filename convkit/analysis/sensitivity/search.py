@@ -22,6 +22,9 @@ from convkit.sensitivity import Region, Trial, decibels
 
 COMPANY = 4
 """Regions built in one step: the shortlist is good, not perfect."""
+PATIENCE = 3
+"""So many shortlists in a row may hold nothing that gains while a goal is missed: with errors that
+large the ranking is the least reliable."""
 REPAIR_GAIN = 1.0
 """dB; a smaller one is as likely an accident of the samples."""
 MUCH_GAIN = 6.0
@@ -147,8 +150,9 @@ class Search:
         return current
 
     def _grow(self, current: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Add regions until the goal is met or nothing gains any more."""
-        while not self.goal.met(self.trials.at(current)):
+        """Add regions until the goal is met, or nothing gains any more of what promised most."""
+        vain, patience = 0, 1 if self.goal.most else PATIENCE
+        while not self.goal.met(self.trials.at(current)) and vain < patience:
             here = self.trials.at(current)
             needed, worth = self.goal.missing(here), self._worth(current)
             tried = [
@@ -161,8 +165,12 @@ class Search:
                 if t.measured
             ]
             gains = [gain for gain in gains if gain.decibels >= LEAST_GAIN]
-            if not gains:
+            if not tried:
                 break
+            if not gains:
+                vain += 1
+                continue
+            vain = 0
             best = min(gains, key=lambda gain: gain.rank(needed))
             current = simplest((*current, best.region))
             self.trials.scored(self.trials.at(current))
