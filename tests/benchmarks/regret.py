@@ -134,21 +134,26 @@ def main(arguments: Sequence[str] = ()) -> bool:
     parser = argparse.ArgumentParser(prog="regret")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--max-drop", type=float, default=0.005)
+    parser.add_argument("--samples", type=int, default=FRESH, help="fresh ones")
+    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the fresh samples")
     options = parser.parse_args(arguments)
-    print(f"\nregret ({TARGET}, at most {options.max_drop} lost; judged on {FRESH} fresh samples)")
+    print(
+        f"\nregret ({TARGET}, at most {options.max_drop} lost; judged on {options.samples} fresh"
+        " samples)"
+    )
     found = []
     with Kit() as kit:
         for name in options.models.split(","):
-            found.append(_compared(kit, task(name), options.max_drop))
+            found.append(_compared(kit, task(name), options))
     print(json.dumps({"benchmark": "regret", "models": found}), flush=True)
     return all(row["holds"] for model in found for row in model["rows"])
 
 
-def _compared(kit: Kit, subject_of: Task, max_drop: float) -> dict[str, Any]:
-    report = _analyzed(kit, subject_of, max_drop)
+def _compared(kit: Kit, subject_of: Task, options: argparse.Namespace) -> dict[str, Any]:
+    report = _analyzed(kit, subject_of, options.max_drop)
     chosen = report.choice.float_layers
     with tempfile.TemporaryDirectory() as folder, opened(kit, subject_of, TARGET) as subject:
-        data = subject_of.fresh(Path(folder), FRESH, FRESH_SEED)
+        data = subject_of.fresh(Path(folder), options.samples, options.seed)
         search = Search(subject, report)
         price = search.prices.of(chosen).cost
         print(
