@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from convkit.engine.evaluate import Evaluator, Scored, look
+from convkit.engine.evaluate import Evaluator, Scored
 from convkit.engine.machine import install_command, unmet_requirement
+from convkit.engine.output_health import look
 from convkit.engine.session import Found, Session
 from convkit.errors import ConvkitError
 from convkit.evaluation import Evaluation, EvaluationRow, difference
