@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain, islice, repeat
@@ -218,10 +218,7 @@ def op_metric_score(arguments: Mapping[str, Any], progress: Progress) -> Any:
     """Score the outputs of one model, against the labels or against the reference's outputs."""
     metric, data, limit = _metric(arguments), Path(arguments["data"]), arguments["limit"]
     outputs = samples_in(Path(arguments["outputs"]))
-    if arguments.get("reference"):
-        reference = samples_in(Path(arguments["reference"]))
-        return encode(metric.score_against(data, outputs, reference, limit))
-    return encode(metric.score(data, outputs, limit))
+    return encode(_scored(metric, data, outputs, arguments.get("reference"), limit))
 
 
 def op_metric_part(arguments: Mapping[str, Any], progress: Progress) -> Any:
@@ -235,12 +232,9 @@ def op_metric_part(arguments: Mapping[str, Any], progress: Progress) -> Any:
         [held[place] if place % groups == group else own for place, own in enumerate(outputs)]
         for group in range(groups)
     ]
-    reference = arguments["reference"] and list(samples_in(Path(arguments["reference"]), limit))
 
     def score(samples: list[list[Any]]) -> float:
-        if reference:
-            return float(metric.score_against(data, samples, reference, limit).value)
-        return float(metric.score(data, samples, limit).value)
+        return float(_scored(metric, data, samples, arguments["reference"], limit).value)
 
     return {"held": score(held), "own": score(outputs), "mixed": [score(m) for m in mixtures]}
 
@@ -345,6 +339,16 @@ def _metric(arguments: Mapping[str, Any]) -> Any:
 
     user = arguments["user"]
     return UserMetric.load(user["text"], Path(user["folder"]), user["names"])
+
+
+def _scored(
+    metric: Any, data: Path, outputs: Iterable[Any], reference: str | None, limit: int | None
+) -> Any:
+    """What a metric says: against the labels, or against a reference's file of outputs."""
+    if reference:
+        held = samples_in(Path(reference), limit)
+        return metric.score_against(data, outputs, held, limit)
+    return metric.score(data, outputs, limit)
 
 
 def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:

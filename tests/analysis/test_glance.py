@@ -79,14 +79,17 @@ def labelled(case: Case) -> Path:
     return data
 
 
-def analyze(case: Case, data: Path, metric: str) -> Sensitivity:
+def analyze(case: Case, data: Path, metric: str, budget: int = 12) -> Sensitivity:
+    settings = convkit.AnalysisSettings(
+        max_drop=ALLOWED, budget=budget, timing=False, ranking=False
+    )
     return convkit.analyze(
         case.model,
         to="onnx-int8",
         calibration=case.samples,
         data=data,
         metric=metric,
-        analysis=convkit.AnalysisSettings(max_drop=ALLOWED, budget=12, timing=False, ranking=False),
+        analysis=settings,
     )
 
 
@@ -105,15 +108,7 @@ def test_a_build_that_is_far_off_is_scored_on_a_part(case: Case, labelled: Path)
 def test_the_choice_is_scored_on_all_data_even_where_the_goal_is_missed(
     case: Case, labelled: Path
 ) -> None:
-    settings = convkit.AnalysisSettings(max_drop=ALLOWED, budget=1, timing=False, ranking=False)
-    found = convkit.analyze(
-        case.model,
-        to="onnx-int8",
-        calibration=case.samples,
-        data=labelled,
-        metric="top1",
-        analysis=settings,
-    )
+    found = analyze(case, labelled, "top1", budget=1)
     assert not found.reached
     assert found.choice.part == 0
     assert found.choice.metric == pytest.approx(1.0 - (found.choice.drop or 0.0))

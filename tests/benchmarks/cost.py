@@ -7,8 +7,7 @@ the analyzer's builds, which run on a few calibration samples, as theirs. convki
 empty cache, and its time includes starting its workers. A rival that is not done after `--cap`
 seconds is stopped: what it took is then a lower bound.
 
-A choice is as accurate as a rival's where a paired bootstrap over the labelled data cannot tell it
-to be behind.
+How accurate both results are is told by running both files alike over the labelled data.
 
 What takes seconds is at the mercy of whatever else the machine does: convkit and NNCF take turns,
 `--rounds` times, and the medians are compared. One layer at a time takes minutes, and one turn.
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] = ()) -> bool:
             less = theirs.seconds / ours.seconds
             enough = min(fewer, less) >= LIMITS[name]
             gap = _gap(subject, theirs.file, ours.file)
-            accurate = gap is None or gap.high >= 0
+            accurate = gap is None or gap.value >= 0
             holds = holds and enough and accurate
             ahead = "" if gap is None else f"; {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
             print(f"  {theirs.words()}{_spread(turns[name])}")

@@ -57,7 +57,6 @@ class Subject:
         self.session, self.approach, self.samples = session, approach, samples
         self.evaluator, self.asked = evaluator, asked
         self._executor = executor
-        self._scored = executor.reference
         self._reference = self._judge()
         self._check_telling()
 
@@ -99,11 +98,7 @@ class Subject:
 
     def float_score(self) -> float | None:
         """The metric of the original; of its twin where nothing runs the original."""
-        value = self.score(self.source)
-        if value is None:
-            self._scored = self.approach.twin
-            value = self.score(self._scored)
-        return value
+        return self.score(self._reference[0])
 
     def glance(self, found: Found, stage: Stage | None = None) -> Glance | None:
         """What a part of the data set says of a model already; None where it is too small, or the
@@ -112,7 +107,7 @@ class Subject:
         if self.evaluator is None or few is None:
             return None
         try:
-            part = self.evaluator.part(found, self._scored, few, GROUPS, stage)
+            part = self.evaluator.part(found, self._reference[0], few, GROUPS, stage)
         except ConvkitError:  # such as none of these images showing an object
             return None
         return None if part is None else glance(part)
