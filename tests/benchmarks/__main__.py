@@ -17,6 +17,7 @@ NAMES = (
     "verdicts",
     "agreement",
     "ranking",
+    "waiting",
     "repair",
 )
 LONG = ("prediction", "regret", "cost", "quality", "avx2")
