@@ -72,6 +72,7 @@ class TorchToTflite(ConverterBase):
 
         from convkit_litert import naming, packing
         from convkit_litert.model import parse
+        from convkit_litert.programs import traceable
         from convkit_litert.runner import interpreter
 
         program = _load(artifact.path)
@@ -79,7 +80,7 @@ class TorchToTflite(ConverterBase):
         context.progress("converting with litert-torch", None)
         try:
             args, kwargs = sample_inputs(program, int(options.get("batch", 1)))
-            converted = litert_torch.convert(program.module(), args, kwargs or None)
+            converted = litert_torch.convert(traceable(program), args, kwargs or None)
             data = converted.model_content()
         except Exception as exc:
             raise ConversionError(

@@ -24,6 +24,28 @@ def test_parity(name: str, request: pytest.FixtureRequest) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
+class _Written(nn.Module):
+    """Constants written down in `forward`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        offsets = torch.tensor([[0.5, 1.0]]).view(2, 1).expand(2, 4)
+        return self.linear(x) * torch.tensor([1.0, 2.0, 3.0, 4.0]) + offsets[1]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_constants_written_in_forward(tmp_path: Path, strict: bool) -> None:
+    module, example = _Written().eval(), torch.randn(1, 4)
+    source = models.export(module, (example,), tmp_path / "written.pt2", strict=strict)
+    made = models.to_tflite(source, tmp_path / "written.tflite")
+    (got,) = models.run(made, [example.numpy()])
+    with torch.inference_mode():
+        np.testing.assert_allclose(got, module(example).numpy(), atol=1e-5)
+
+
 def test_ids_become_int32(encoder: Converted) -> None:
     assert [s.dtype for s in encoder.source.inputs] == ["int64", "bool"]
     assert [(s.name, s.dtype) for s in encoder.tflite.inputs] == [

@@ -6,20 +6,22 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from convkit.plugin import Artifact, Obstacle
+from convkit_onnx2tf.functions import known_by_definition
 from convkit_onnx2tf.tool import variables_restored
 
 _REMEDY = "Another road may know it (`convkit plan --explain`)."
 
 
 def known_obstacles(artifact: Artifact) -> Sequence[Obstacle]:
-    """Operators that are not in the table and that no simplifier can compute beforehand."""
+    """Operators that are not in the table, that are not written out in others, and that no
+    simplifier can compute beforehand."""
     import onnx
 
     with variables_restored():
         from onnx2tf.tflite_builder.op_registry import get_supported_onnx_ops
 
     model = onnx.load(str(artifact.path), load_external_data=False)
-    return obstacles(model, get_supported_onnx_ops())
+    return obstacles(model, {*get_supported_onnx_ops(), *known_by_definition()})
 
 
 def obstacles(model: Any, supported: Collection[str]) -> Sequence[Obstacle]:

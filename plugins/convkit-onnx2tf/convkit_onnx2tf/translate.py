@@ -14,7 +14,9 @@ from convkit.errors import ConversionError, InputError
 from convkit.plugin import Artifact, HopContext, State, TensorSpec
 from convkit_onnx2tf import results, tool
 from convkit_onnx2tf.boundary import Port, prepare
+from convkit_onnx2tf.functions import write_out
 from convkit_onnx2tf.names import TENSORFLOW, TFLITE
+from convkit_onnx2tf.nearest import rename_nearest
 from convkit_onnx2tf.vectors import reshape_vectors
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def translate(
     context.progress("preparing the model", None)
     # Parsing comes first: a damaged file should not have to wait for TensorFlow.
     model = _load(artifact.path)
+    model = write_out(model, saved)
+    rename_nearest(model)
     reshape_vectors(model)
     inputs, outputs = prepare(model, TENSORFLOW if saved else TFLITE, native)
     _check_names(artifact, "inputs", artifact.inputs, inputs)
