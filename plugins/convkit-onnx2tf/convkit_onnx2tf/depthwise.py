@@ -6,28 +6,11 @@ a layer is refused, and reads TFLite's filter as if no channel had more than one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-_OPERATOR = "DEPTHWISE_CONV_2D"
 
-
-@contextmanager
-def depthwise_mended() -> Iterator[None]:
-    """Let onnx2tf use the function below."""
-    from onnx2tf.tflite_builder import saved_model_exporter
-
-    kernels = saved_model_exporter._REGISTERED_KERNELS
-    original = kernels[_OPERATOR]
-    kernels[_OPERATOR] = _depthwise_conv2d
-    try:
-        yield
-    finally:
-        kernels[_OPERATOR] = original
-
-
-def _depthwise_conv2d(executor: Any, op: Any, env: Any) -> None:
+def depthwise_conv2d(executor: Any, op: Any, env: Any) -> None:
+    """The operator as TensorFlow has it; see `kernels.Kernel`."""
     import tensorflow as tf
     from onnx2tf.tflite_builder.saved_model_exporter import _apply_fused_activation
 

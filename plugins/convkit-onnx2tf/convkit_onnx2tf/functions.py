@@ -7,23 +7,22 @@ from typing import Any
 
 from convkit_onnx2tf.tool import variables_restored
 
-WITHOUT_KERNEL = frozenset({"Gelu"})
-"""What onnx2tf 2.6.9 makes a TFLite operator of, but has no kernel for in SavedModels."""
 
-
-def write_out(model: Any, saved: bool) -> Any:
-    """The model with such operators replaced by what the standard says that they are.
-
-    Args:
-        saved: it is going to be a SavedModel.
+def write_out(model: Any) -> Any:
+    """The model with such operators replaced by what the standard says that they are; so is Gelu
+    where it stands for its approximation, since onnx2tf 2.6.9 takes it for the exact one.
 
     Returns:
         The same model where there are none.
     """
     from onnx.inliner import inline_selected_functions
 
-    unknown = {*known_by_definition(), *(WITHOUT_KERNEL if saved else ())}
-    nodes = [node for node in all_nodes(model.graph) if _is(node, unknown)]
+    unknown = known_by_definition()
+    nodes = [
+        node
+        for node in all_nodes(model.graph)
+        if node.domain in ("", "ai.onnx") and (node.op_type in unknown or _approximate(node))
+    ]
     if not nodes:
         return model
     for node in nodes:
@@ -60,8 +59,10 @@ def all_nodes(graph: Any) -> Iterator[Any]:
                 yield from all_nodes(inner)
 
 
-def _is(node: Any, names: Collection[str]) -> bool:
-    return node.op_type in names and node.domain in ("", "ai.onnx")
+def _approximate(node: Any) -> bool:
+    return node.op_type == "Gelu" and any(
+        attribute.name == "approximate" and attribute.s == b"tanh" for attribute in node.attribute
+    )
 
 
 def _state_defaults(node: Any, model: Any) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _Kernel = Callable[[Any, Any, Any], None]
-_STATES = {
+STATES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": ((18, 19),),
     "BIDIRECTIONAL_SEQUENCE_LSTM": ((35, 36), (37, 38)),
     "UNIDIRECTIONAL_SEQUENCE_RNN": ((4,),),
@@ -20,21 +20,9 @@ _STATES = {
 """For each direction the operator's inputs that are its states, as TFLite's schema has them."""
 
 
-@contextmanager
-def states_mended() -> Iterator[None]:
-    """Let onnx2tf's kernels begin at zero and leave their last states behind."""
-    from onnx2tf.tflite_builder import saved_model_exporter
+def with_states(kernel: _Kernel, places: Sequence[Sequence[int]]) -> _Kernel:
+    """A kernel that begins at zero, and leaves the last states behind."""
 
-    kernels = saved_model_exporter._REGISTERED_KERNELS
-    originals = {name: kernels[name] for name in _STATES}
-    kernels.update({name: _with_states(originals[name], _STATES[name]) for name in _STATES})
-    try:
-        yield
-    finally:
-        kernels.update(originals)
-
-
-def _with_states(kernel: _Kernel, places: Sequence[Sequence[int]]) -> _Kernel:
     def run(executor: Any, op: Any, env: Any) -> None:
         given = copy.copy(op)
         given.inputs = list(op.inputs)

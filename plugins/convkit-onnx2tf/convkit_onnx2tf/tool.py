@@ -13,9 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from convkit_onnx2tf.depthwise import depthwise_mended
+from convkit_onnx2tf.kernels import kernels_mended
 from convkit_onnx2tf.simplifier import simplifier_kept
-from convkit_onnx2tf.states import states_mended
 
 SCHEMA_SOURCE = (
     "ONNX2TF_TFLITE_SCHEMA_REPOSITORY",
@@ -45,8 +44,7 @@ def run(model: Path, folder: Path, inputs: Sequence[str], saved: bool) -> None:
         stack.enter_context(simplifier_kept())
         if saved:
             _provide_tensorflow()
-            stack.enter_context(depthwise_mended())
-            stack.enter_context(states_mended())
+            stack.enter_context(kernels_mended())
         _modules_are_no_garbage(saved)
         convert(
             input_onnx_file_path=str(model),

@@ -44,7 +44,7 @@ def translate(
     context.progress("preparing the model", None)
     # Parsing comes first: a damaged file should not have to wait for TensorFlow.
     model = _load(artifact.path)
-    model = write_out(model, saved)
+    model = write_out(model)
     rename_nearest(model)
     reshape_vectors(model)
     inputs, outputs = prepare(model, TENSORFLOW if saved else TFLITE, native)

@@ -311,12 +311,34 @@ def _defined_by_others(path: Path) -> Artifact:
             node("MatMul", ["x", "w"], ["a"]),
             node("RMSNormalization", ["a", "scale"], ["n"], axis=-1),
             node("Gelu", ["n"], ["g"]),
-            node("Swish", ["g"], ["y"]),
+            node("Gelu", ["g"], ["t"], approximate="tanh"),
+            node("Swish", ["t"], ["y"]),
         ],
         [_value("x", [1, 5, 8])],
         [_value("y", [1, 5, 8])],
         {"w": _random(8, 8), "scale": _random(8, seed=3)},
         opset=24,
+    )
+
+
+def _without_kernel(path: Path) -> Artifact:
+    """What onnx2tf itself writes to TFLite files only."""
+    return _save(
+        path,
+        [
+            node("HardSwish", ["x"], ["h"]),
+            node("Gelu", ["h"], ["g"]),
+            node("Round", ["g"], ["rounded"]),
+            node("ArgMax", ["g"], ["best"], axis=-1, keepdims=0),
+            node("ArgMin", ["g"], ["worst"], axis=1),
+        ],
+        [_value("x", [1, 5, 8])],
+        [
+            _value("rounded", [1, 5, 8]),
+            _value("best", [1, 5], TensorProto.INT64),
+            _value("worst", [1, 1, 8], TensorProto.INT64),
+        ],
+        opset=20,
     )
 
 
@@ -413,6 +435,7 @@ _GOOD: dict[str, Callable[[Path], Artifact]] = {
     "last_states": _last_states,
     "defined_by_others": _defined_by_others,
     "nearest": _nearest,
+    "without_kernel": _without_kernel,
 }
 _BAD: dict[str, Callable[[Path], Artifact]] = {
     "unknown": _unknown,
@@ -433,6 +456,7 @@ _CASES = [
     ("last_states", "saved", "source"),
     ("defined_by_others", "saved", "source"),
     ("nearest", "saved", "source"),
+    ("without_kernel", "saved", "source"),
 ]
 
 Answers = Mapping[tuple[str, str, str], Mapping[str, Any]]
