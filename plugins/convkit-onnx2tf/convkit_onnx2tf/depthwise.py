@@ -10,7 +10,7 @@ from typing import Any
 
 
 def depthwise_conv2d(executor: Any, op: Any, env: Any) -> None:
-    """The operator as TensorFlow has it; see `kernels.Kernel`."""
+    """The operator as TensorFlow has it; see `states.Kernel`."""
     import tensorflow as tf
     from onnx2tf.tflite_builder.saved_model_exporter import _apply_fused_activation
 

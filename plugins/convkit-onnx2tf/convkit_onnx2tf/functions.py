@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from convkit_onnx2tf.tool import variables_restored
+from convkit_onnx2tf.walking import all_nodes
 
 
 def write_out(model: Any) -> Any:
@@ -48,15 +49,6 @@ def known_by_definition() -> Collection[str]:
         and schema.name not in table
         and (schema.has_function or schema.has_context_dependent_function)
     }
-
-
-def all_nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph and of all graphs inside them."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from all_nodes(inner)
 
 
 def _approximate(node: Any) -> bool:

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from convkit_onnx2tf.depthwise import depthwise_conv2d
-from convkit_onnx2tf.states import STATES, with_states
-
-Kernel = Callable[[Any, Any, Any], None]
-"""Takes an executor, an operator and the values so far by name, to which it adds its own."""
+from convkit_onnx2tf.states import STATES, Kernel, with_states
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convkit_onnx2tf.functions import all_nodes
+from convkit_onnx2tf.walking import all_nodes
 
 _TENSORFLOW = {
     "mode": b"nearest",

@@ -8,6 +8,7 @@ from typing import Any
 from convkit.plugin import Artifact, Obstacle
 from convkit_onnx2tf.functions import known_by_definition
 from convkit_onnx2tf.tool import variables_restored
+from convkit_onnx2tf.walking import inside
 
 _REMEDY = "Another road may know it (`convkit plan --explain`)."
 
@@ -29,7 +30,7 @@ def obstacles(model: Any, supported: Collection[str]) -> Sequence[Obstacle]:
     known = {*supported, "Constant", *(function.name for function in model.functions)}
     found: dict[str, list[str]] = {}
     for layer, node in _live_nodes(model.graph):
-        for inner in (node, *_inside(node)):
+        for inner in (node, *inside(node)):
             if inner.op_type not in known:
                 found.setdefault(inner.op_type, []).append(layer)
     return tuple(
@@ -69,16 +70,8 @@ def _needed(graph: Any) -> set[str]:
 
 def _reads(node: Any) -> set[str]:
     """Names that a node reads, from inside its inner graphs too."""
-    names = {name for inner in (node, *_inside(node)) for name in inner.input}
+    names = {name for inner in (node, *inside(node)) for name in inner.input}
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             names.update(value.name for value in graph.output)
     return names
-
-
-def _inside(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield inner
-                yield from _inside(inner)

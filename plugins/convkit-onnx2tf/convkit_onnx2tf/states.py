@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-_Kernel = Callable[[Any, Any, Any], None]
+Kernel = Callable[[Any, Any, Any], None]
+"""Takes an executor, an operator and the values so far by name, to which it adds its own."""
+
 STATES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": ((18, 19),),
     "BIDIRECTIONAL_SEQUENCE_LSTM": ((35, 36), (37, 38)),
@@ -20,7 +22,7 @@ STATES = {
 """For each direction the operator's inputs that are its states, as TFLite's schema has them."""
 
 
-def with_states(kernel: _Kernel, places: Sequence[Sequence[int]]) -> _Kernel:
+def with_states(kernel: Kernel, places: Sequence[Sequence[int]]) -> Kernel:
     """A kernel that begins at zero, and leaves the last states behind."""
 
     def run(executor: Any, op: Any, env: Any) -> None:
