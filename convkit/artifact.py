@@ -14,6 +14,9 @@ Trait = bool | int | str
 PARAMETER_BYTES = "parameter_bytes"
 """The one trait that a change of format carries along: containers have limits."""
 
+RANDOM = "random"
+"""The trait of a model that draws random numbers when it runs: the operators that do, by name."""
+
 PRECISIONS = ("fp32", "fp16", "int8-weights", "int8-dynamic", "int4-weights", "int8")
 """Built-in precisions, best first. A path never moves to the left, but for a first edge that
 `widens`."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convkit.artifact import Artifact, TensorSpec
+from convkit.artifact import RANDOM, Artifact, TensorSpec
 from convkit.codec import encode
 from convkit.engine import batches
 from convkit.engine.digest import digest_key
@@ -134,6 +134,9 @@ def verify(
             verdict, slices, judged = weighed(first, against_it(outputs), between, names)
         if note:
             verdict, judged = ("degraded" if verdict == "ok" else verdict), (*judged, note)
+        if RANDOM in reference.traits:  # agreement is luck, and difference no wonder
+            verdict = "wrong" if verdict == "wrong" else "unproven"
+            judged = (_by_chance(reference, against), *judged)
         return encode(
             Verification(
                 verdict=verdict,
@@ -150,6 +153,13 @@ def verify(
     _, document, _ = session.store.produce(key, make)
     found: Verification = decode(Verification, document)
     return found
+
+
+def _by_chance(reference: Artifact, against: str) -> str:
+    return (
+        f"the {against} draws random numbers ({reference.traits[RANDOM]}), so no two runs of it "
+        "agree: export it in eval mode, or let it take what it draws as an input"
+    )
 
 
 def _contradiction(

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from convkit.artifact import Trait
+from convkit.artifact import RANDOM, Trait
 from convkit.plugin import Inspection, ReadOptions, State, TensorSpec
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def _spec(value: Any, images: bool) -> TensorSpec:
 
 
 def _traits(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...]) -> dict[str, Trait]:
+    from convkit_onnx.chance import random_operators
+
     traits: dict[str, Trait] = {
         "opset": max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
@@ -108,6 +110,9 @@ def _traits(model: onnx.ModelProto, inputs: tuple[TensorSpec, ...]) -> dict[str,
     exporter = _exporter(model)
     if exporter:
         traits["exporter"] = exporter
+    drawing = random_operators(model)
+    if drawing:
+        traits[RANDOM] = ", ".join(drawing)
     kinds = {node.op_type for node in model.graph.node}
     # Models of quantized operators also hold QuantizeLinear, at their borders.
     if any(kind.startswith("QLinear") for kind in kinds):

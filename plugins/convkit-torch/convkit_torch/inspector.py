@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convkit.artifact import Trait
+from convkit.artifact import RANDOM, Trait
 from convkit.errors import InputError, UsageError
 from convkit.plugin import Inspection, LayerInfo, ReadOptions, State, TensorSpec
 from convkit_torch import container
@@ -77,6 +77,7 @@ def _check_open(program: ExportedProgram, path: Path, read: ReadOptions) -> None
 def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
     import torch
 
+    from convkit_torch.chance import random_operators
     from convkit_torch.digest import program_digest
     from convkit_torch.layers import op_type, program_layers
     from convkit_torch.signature import is_dynamic, program_specs
@@ -96,6 +97,9 @@ def _inspect_program(program: ExportedProgram, shown: str) -> Inspection:
     traits: dict[str, Trait] = {"container": shown, "dynamic": is_dynamic((*inputs, *outputs))}
     if is_stateful(program):
         traits["stateful"] = True
+    drawing = random_operators(program)
+    if drawing:
+        traits[RANDOM] = ", ".join(drawing)
     return Inspection(
         state=State("torch", _precision(tensors.values())),
         inputs=inputs,
