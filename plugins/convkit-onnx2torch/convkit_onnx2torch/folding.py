@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from convkit_onnx2torch.graphs import copied, domain_of, graphs, values
+from convkit_onnx2torch.graphs import copied, domain_of, graphs, inferred, values
 
 SMALL = 4096
 """Constants up to this number of elements are computed; shapes and axes are smaller by far."""
@@ -28,7 +28,7 @@ def fold(model: Any) -> None:
     import onnx
 
     graph = model.graph
-    shapes = _inferred(graph)
+    shapes = inferred(graph)
     known = {t.name: t for t in graph.initializer}
     aliases: dict[str, str] = {}
     kept = []
@@ -82,20 +82,6 @@ def fold(model: Any) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(made.values())
-
-
-def _inferred(graph: Any) -> dict[str, tuple[int | str, ...]]:
-    """Value to shape, where its rank is known; an axis that is not known is an empty text."""
-    shapes: dict[str, tuple[int | str, ...]] = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.HasField("shape"):
-            shapes[value.name] = tuple(
-                int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim
-            )
-    for tensor in graph.initializer:
-        shapes[tensor.name] = tuple(tensor.dims)
-    return shapes
 
 
 def _captured(graph: Any) -> Iterator[str]:

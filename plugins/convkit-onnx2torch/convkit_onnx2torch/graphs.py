@@ -38,3 +38,17 @@ def copied(node: Any) -> Any:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     return copy
+
+
+def inferred(graph: Any) -> dict[str, tuple[int | str, ...]]:
+    """Value to shape, where its rank is known; an axis that is not known is an empty text."""
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            shapes[value.name] = tuple(
+                int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim
+            )
+    for tensor in graph.initializer:
+        shapes[tensor.name] = tuple(tensor.dims)
+    return shapes

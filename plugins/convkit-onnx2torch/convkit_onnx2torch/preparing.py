@@ -1,7 +1,8 @@
 """Rewrite an ONNX graph so that importers and torch.export can follow it, the numbers untouched.
 
 Names become plain identifiers (importers turn `a.b` and `a_b` into the same attribute), local
-functions are inlined, and what is known before any input comes is worked out.
+functions are inlined, uneven padding is written out, and what is known before any input comes is
+worked out.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from convkit_onnx2torch import deconvolution
 from convkit_onnx2torch.folding import fold
-from convkit_onnx2torch.graphs import copied, domain_of, graphs, values
+from convkit_onnx2torch.graphs import copied, domain_of, graphs, inferred, values
 
 _UNFIT = re.compile(r"\W", re.ASCII)
 _UNSAFE_IN_PATHS = re.compile(r"[\"'\\\r\n]")
@@ -71,6 +73,7 @@ def prepare(
     _rename(copy, names)
     shapes = _set_sizes(copy, {names[k]: v for k, v in stated.items() if k in names}, batch)
     copy = _with_shapes(copy)
+    deconvolution.write_out(copy, inferred(copy.graph))
     fold(copy)
     _drop_dead_nodes(copy)
     return Prepared(

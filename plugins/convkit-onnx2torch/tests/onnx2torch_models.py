@@ -185,6 +185,40 @@ def normalized() -> onnx.ModelProto:
     )
 
 
+def enlarged() -> onnx.ModelProto:
+    """Transposed convolutions cut unevenly: by pads, as TensorFlow's `SAME` is written, and by a
+    stated size; one with something added at the end."""
+    n = helper.make_node
+    nodes = [
+        n("ConvTranspose", ["x", "w"], ["a"], "a", pads=[0, 0, 1, 1], strides=[2, 2]),
+        n(
+            "ConvTranspose",
+            ["a", "v", "b"],
+            ["c"],
+            "c",
+            output_shape=[17, 20],
+            strides=[2, 2],
+            auto_pad="SAME_UPPER",
+        ),
+        n("ConvTranspose", ["c", "v"], ["d"], "d", output_shape=[34, 38], strides=[2, 2]),
+        n(
+            "ConvTranspose",
+            ["d", "w"],
+            ["y"],
+            "y",
+            pads=[2, 0, 1, 1],
+            strides=[3, 2],
+            output_padding=[2, 1],
+        ),
+    ]
+    return build(
+        nodes,
+        {"x": ((1, 4, 5, 5), TensorProto.FLOAT)},
+        {"y": (1, 4, None, None)},
+        {"w": weights(4, 4, 3, 3), "v": weights(4, 4, 4, 3), "b": weights(4)},
+    )
+
+
 def sized_by_input() -> onnx.ModelProto:
     """The target shape is an input: no program of fixed operators can follow it."""
     return build(

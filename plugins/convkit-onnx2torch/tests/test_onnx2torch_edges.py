@@ -74,6 +74,13 @@ def test_parity(edge, name, artifact, context, tmp_path):
     assert b"site-packages" not in data
 
 
+def test_what_is_cut_unevenly(artifact, context, tmp_path):
+    model = models.enlarged()
+    source = artifact(models.write(model, tmp_path))
+    result = FX.convert(source, tmp_path / "out.pt2", BATCH, context)
+    assert_same(source, result, models.feeds(model))
+
+
 @pytest.mark.parametrize("edge", [FX, MODULES], ids=lambda e: e.name)
 def test_names_become_identifiers_and_keep_their_order(edge, artifact, context, tmp_path):
     source = artifact(models.write(models.two_ends(), tmp_path))
@@ -222,9 +229,9 @@ def test_torch_is_left_as_it_was(artifact, context, tmp_path):
 class TestPreparing:
     """The rewritten graph computes the same."""
 
-    @pytest.mark.parametrize("name", models.MODELS)
-    def test_numbers_are_untouched(self, name):
-        model = models.MODELS[name]()
+    @pytest.mark.parametrize("make", [*models.MODELS.values(), models.enlarged])
+    def test_numbers_are_untouched(self, make):
+        model = make()
         before = model.SerializeToString()
         prepared = preparing.prepare(model, {})
         assert model.SerializeToString() == before, "the caller's model is its own"
