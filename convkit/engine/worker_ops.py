@@ -11,7 +11,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
-from convkit.artifact import Artifact, ReadOptions
+from convkit.artifact import Artifact, ReadOptions, TensorSpec
 from convkit.calibration import CalibrationData
 from convkit.codec import decode, encode
 from convkit.engine.layout import to_artifact, to_original
@@ -361,7 +361,10 @@ def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:
         if not artifact.inputs:
             return [[]]
         return [
-            [np.ascontiguousarray(value) for value in _as_taken(sample, artifact)]
+            [
+                np.ascontiguousarray(_in_integers(value, spec))
+                for value, spec in zip(_as_taken(sample, artifact), artifact.inputs, strict=True)
+            ]
             for sample in samples_in(Path(arguments["inputs"]), arguments["limit"])
         ]
 
@@ -369,11 +372,29 @@ def _prepared(arguments: Mapping[str, Any]) -> Callable[[], list[list[Any]]]:
 
 
 def _as_taken(sample: Sequence[Any], artifact: Artifact) -> list[Any]:
-    """A sample in the artifact's own axes and types."""
-    return [
-        _cast(to_artifact(value, spec), spec.dtype)
-        for value, spec in zip(sample, artifact.inputs, strict=True)
-    ]
+    """A sample in the artifact's own axes and types; real numbers stay so where the file takes
+    integers that stand for them, since `Session.run` quantizes them itself."""
+    taken = []
+    for value, spec in zip(sample, artifact.inputs, strict=True):
+        turned = to_artifact(value, spec)
+        taken.append(turned if _stands_for_reals(turned, spec) else _cast(turned, spec.dtype))
+    return taken
+
+
+def _stands_for_reals(value: Any, spec: TensorSpec) -> bool:
+    return spec.scale is not None and value.dtype.kind == "f"
+
+
+def _in_integers(value: Any, spec: TensorSpec) -> Any:
+    """Real numbers as the integers that the file takes for them; anything else as it is. What is
+    timed is the model, not this."""
+    if not _stands_for_reals(value, spec):
+        return value
+    import numpy as np
+
+    limits = np.iinfo(spec.dtype)
+    steps = np.rint(value / np.float32(spec.scale)) + (spec.zero_point or 0)
+    return np.clip(steps, limits.min, limits.max).astype(spec.dtype)
 
 
 def _cast(value: Any, dtype: str) -> Any:
