@@ -59,11 +59,18 @@ class WalkedHop:
         )
 
     def _hint(self) -> str:
+        said = []
         if self.predecessor is not None and self.predecessor.verdict == "wrong":
-            return f"This hop is the culprit: its own input {self.step.source} was still right."
-        if self.attempts:
+            said.append(
+                f"This hop is the culprit: its own input {self.step.source} was still right."
+            )
+        elif self.attempts:
             tried = ", ".join(f"{a.recipe.name} {a.sqnr_db:.1f} dB" for a in self.attempts)
-            return f"Tried: {tried}. More or better calibration data may help."
+            said.append(f"Tried: {tried}. More or better calibration data may help.")
+        if self.recipe is not None:
+            said.append("`convkit analyze` finds by measurement what must stay in float.")
+        if said:
+            return " ".join(said)
         return "--avoid or --via choose another road; `convkit plan --explain` lists them."
 
 

@@ -26,6 +26,8 @@ LOSS_WEIGHT, HOP_WEIGHT = 1e9, 1e5
 
 FLOAT = "fp32"
 FLOATS = frozenset({FLOAT, "fp16"})
+_AGAIN = "the model was quantized before: a second rounding would add to the first"
+_FURTHER_ON = "only the model given may be widened"
 
 MAX_CANDIDATES = 2000
 """Expanded paths looked at for one target; far above what a real graph needs."""
@@ -208,14 +210,24 @@ def require_path(plan: Plan) -> Path:
     """
     if plan.paths:
         return plan.paths[0]
+    again = FLOATS.isdisjoint((plan.source.precision, plan.target.precision))
+    obvious = (_AGAIN, _FURTHER_ON) if again else ()
     lines = [
-        f"{r.subject}: {r.reason}" + (f" ({r.remedy})" if r.remedy else "") for r in plan.rejections
+        f"{r.subject}: {r.reason}" + (f" ({r.remedy})" if r.remedy else "")
+        for r in plan.rejections
+        if r.reason not in obvious
     ]
+    said = []
+    if again:
+        said.append(
+            f"What comes in {plan.source.precision} is not quantized once more. Start from the "
+            f"float model, or write it out in float32: --to {plan.target.format}."
+        )
+    if lines:
+        said.append("Turned down:\n  " + "\n  ".join(lines))
     raise NoPathError(
         f"no path leads from {plan.source} to {plan.target}",
-        hint="Turned down:\n  " + "\n  ".join(lines)
-        if lines
-        else "No installed plugin knows a way.",
+        hint=" ".join(said) or "No installed plugin knows a way.",
     )
 
 
@@ -255,13 +267,13 @@ def _precision_fault(edge: Converter, source: State) -> str:
     """Why an edge has no place on a path from `source` for the precisions that it joins."""
     if edge.widens:
         # further on, it would only undo what an edge before it has lost
-        return "" if edge.source == source else "only the model given may be widened"
+        return "" if edge.source == source else _FURTHER_ON
     if edge.source.precision == edge.target.precision:
         return ""
     if edge.source.precision != FLOAT:
         return "a quantizer starts from fp32"
     if source.precision not in FLOATS:
-        return "the model was quantized before: a second rounding would add to the first"
+        return _AGAIN
     return ""
 
 
