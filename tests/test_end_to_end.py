@@ -205,6 +205,47 @@ def test_two_runs_from_nothing_give_the_same_bytes(
     assert again.path.read_bytes() == short_road.path.read_bytes()
 
 
+def test_integers_at_both_ends(
+    short_road: ConversionResult, sample: Path, kit: convkit.Kit, tmp_path: Path
+) -> None:
+    """Real numbers go into a file that takes integers, for the verification as for the metric."""
+    made = convkit.convert(
+        sample / "model.pt2",
+        to="tflite-int8",
+        calibration=sample / "calibration",
+        steering=convkit.Steering(options={"ai-edge-quantizer.int8.io": "integer"}),
+        output_dir=tmp_path,
+        kit=kit,
+    )
+    assert [s.dtype for s in convkit.inspect(made.path).inputs] == ["int8"]
+    integer, floating = made.manifest.hops[-1], short_road.manifest.hops[-1]
+    assert integer.verification is not None and floating.verification is not None
+    assert integer.verification.verdict == floating.verification.verdict
+    assert abs(integer.verification.sqnr_db - floating.verification.sqnr_db) < 1
+
+
+def test_an_integer_file_goes_on_in_float(
+    short_road: ConversionResult, sample: Path, kit: convkit.Kit, tmp_path: Path
+) -> None:
+    made = convkit.convert(
+        short_road.path,
+        to="onnx",
+        calibration=sample / "calibration",
+        data=sample / "validation",
+        metric=METRIC,
+        output_dir=tmp_path,
+        kit=kit,
+    )
+    assert [hop.converter for hop in made.manifest.hops] == [
+        "litert.dequantize",
+        "tf2onnx.from-tflite",
+    ]
+    assert all(h.verification and h.verification.verdict == "ok" for h in made.manifest.hops)
+    assert made.scoreboard is not None
+    before, after = (made.scoreboard.rows[k].value for k in ("tflite-int8 (original)", "onnx"))
+    assert after == pytest.approx(before, abs=0.02)
+
+
 class Net(torch.nn.Module):
     """A small classifier, big enough that quantizing it makes it smaller."""
 

@@ -30,11 +30,20 @@ def convkit_formats() -> Iterable[Format]:
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """torch to TFLite, and the three quantizers."""
+    """torch to TFLite, the three quantizers, and the ways back to float32."""
     from convkit_litert.converter import TorchToTflite
     from convkit_litert.quantizers import DynamicInt8, Float16, StaticInt8
+    from convkit_litert.widening import Dequantize, DequantizeDynamic, Widen
 
-    return (TorchToTflite(), Float16(), DynamicInt8(), StaticInt8())
+    return (
+        TorchToTflite(),
+        Float16(),
+        DynamicInt8(),
+        StaticInt8(),
+        Widen(),
+        Dequantize(),
+        DequantizeDynamic(),
+    )
 
 
 @hookimpl

@@ -123,8 +123,8 @@ class _Quantizer(ConverterBase):
             artifact,
             path=output,
             state=self.target,
-            inputs=_specs(artifact.inputs, inspection.inputs),
-            outputs=_specs(artifact.outputs, inspection.outputs),
+            inputs=specs_in_order(artifact.inputs, inspection.inputs),
+            outputs=specs_in_order(artifact.outputs, inspection.outputs),
             traits={
                 **artifact.traits,
                 **{
@@ -324,7 +324,9 @@ def _smoke(name: str, data: bytes, model: Model, sample: Mapping[str, Any], thre
     session.run([sample[port.name] for port in model.inputs()])
 
 
-def _specs(source: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+def specs_in_order(
+    source: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...]
+) -> tuple[TensorSpec, ...]:
     """The file's specs in the source's order; quantizing keeps names and order."""
     by_name = {spec.name: spec for spec in found}
     if not source or len(source) != len(found):

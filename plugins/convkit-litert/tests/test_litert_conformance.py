@@ -103,6 +103,38 @@ class TestStaticInt8(Quantizer):
         return {"io": "integer", "ranges": "moving-average"}
 
 
+class Widening(ConverterContract):
+    file = ""
+
+    @pytest.fixture
+    def source(self, files: dict[str, Path]) -> Path:
+        return files[self.file]
+
+
+class TestWiden(Widening):
+    file = "fp16"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["litert.widen"]
+
+
+class TestDequantize(Widening):
+    file = "integer"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["litert.dequantize"]
+
+
+class TestDequantizeDynamic(Widening):
+    file = "int8-dynamic"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["litert.dequantize-dynamic"]
+
+
 class InPrecision:
     """One of the files."""
 
@@ -178,4 +210,7 @@ def test_every_converter_is_here() -> None:
         "ai-edge-quantizer.fp16",
         "ai-edge-quantizer.dynamic",
         "ai-edge-quantizer.int8",
+        "litert.widen",
+        "litert.dequantize",
+        "litert.dequantize-dynamic",
     }

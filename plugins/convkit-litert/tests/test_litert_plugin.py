@@ -29,6 +29,9 @@ def test_offers() -> None:
         "ai-edge-quantizer.fp16",
         "ai-edge-quantizer.dynamic",
         "ai-edge-quantizer.int8",
+        "litert.widen",
+        "litert.dequantize",
+        "litert.dequantize-dynamic",
     }
     assert all(isinstance(c, Converter) for c in converters.values())
     assert all(isinstance(r, Runner) for r in plugin.convkit_runners())

@@ -52,7 +52,7 @@ def _written(
     del whole.attribute[:]
     whole.attribute.extend([*kept, onnx.helper.make_attribute("pads", [*both, *both])])
     whole.output[0] = f"{result}__uncut"
-    bounds = {
+    bounds: dict[str, Any] = {
         "starts": starts,
         "ends": [-cut if cut else 2**31 - 1 for cut in left],
         "axes": list(range(2, 2 + half)),
