@@ -14,6 +14,7 @@ from typing import Any
 
 _FIT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MISFIT = re.compile(r"[^A-Za-z0-9_]")
+_NO_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 _RESERVED = frozenset({"self"})
 
 
@@ -46,15 +47,18 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
 
 
 def name_nodes(model: Any) -> None:
-    """Give nodes without a name, or with one that is taken, a name of their own, in place.
+    """Give nodes without a name, or with one that is taken, a name of their own, in place; and
+    write one that is no name in TensorFlow (tf2onnx leaves `dense;bias` and `call:0`) as one.
 
-    onnx-tf keeps the weights of recurrent operators under the names of their nodes.
+    onnx-tf names TensorFlow's operators by those of the nodes, and keeps the weights of recurrent
+    ones under them.
     """
     taken: set[str] = set()
     waiting = [model.graph]
     numbers = count()
     while waiting:
         for node in waiting.pop().node:
+            node.name = _NO_SCOPE.sub("_", node.name)
             while not node.name or node.name in taken:
                 node.name = f"{node.op_type}_{next(numbers)}"
             taken.add(node.name)

@@ -161,11 +161,14 @@ def _odd_names(path: Path) -> Artifact:
     return _save(
         path,
         [
-            node("Add", ["input.1", "self"], ["/head/out:0"]),
+            node("PRelu", ["input.1", "slope"], ["bent"], name="act:0;act/bias"),
+            node("PRelu", ["self", "slope"], ["bent.1"], name="act:0_act/bias"),
+            node("Add", ["bent", "bent.1"], ["/head/out:0"]),
             node("Sub", ["input.1", "self"], ["495"]),
         ],
         [_value("input.1", [2, 3]), _value("self", [2, 3])],
         [_value("/head/out:0", [2, 3]), _value("495", [2, 3]), _value("self", [2, 3])],
+        {"slope": _random(3)},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from convkit_onnx2tf.tool import variables_restored
@@ -10,8 +10,9 @@ from convkit_onnx2tf.walking import all_nodes
 
 
 def write_out(model: Any) -> Any:
-    """The model with such operators replaced by what the standard says that they are; so is Gelu
-    where it stands for its approximation, since onnx2tf 2.6.9 takes it for the exact one.
+    """The model with such operators replaced by what the standard says that they are; so are Gelu
+    where it stands for its approximation, since onnx2tf 2.6.9 takes it for the exact one, and PRelu
+    with a slope for each place, which it refuses.
 
     Returns:
         The same model where there are none.
@@ -19,10 +20,12 @@ def write_out(model: Any) -> Any:
     from onnx.inliner import inline_selected_functions
 
     unknown = known_by_definition()
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     nodes = [
         node
         for node in all_nodes(model.graph)
-        if node.domain in ("", "ai.onnx") and (node.op_type in unknown or _approximate(node))
+        if node.domain in ("", "ai.onnx")
+        and (node.op_type in unknown or _approximate(node) or _bent_by_place(node, weights))
     ]
     if not nodes:
         return model
@@ -55,6 +58,13 @@ def _approximate(node: Any) -> bool:
     return node.op_type == "Gelu" and any(
         attribute.name == "approximate" and attribute.s == b"tanh" for attribute in node.attribute
     )
+
+
+def _bent_by_place(node: Any, weights: Mapping[str, Sequence[int]]) -> bool:
+    """Whether a PRelu's slope varies along more than one axis."""
+    if node.op_type != "PRelu":
+        return False
+    return sum(size > 1 for size in weights.get(node.input[1], ())) > 1
 
 
 def _state_defaults(node: Any, model: Any) -> None:

@@ -304,7 +304,7 @@ def _last_states(path: Path) -> Artifact:
 
 
 def _defined_by_others(path: Path) -> Artifact:
-    """Operators that onnx2tf has nothing for, but the standard a definition."""
+    """Operators, and slopes, that onnx2tf has nothing for, but the standard a definition."""
     return _save(
         path,
         [
@@ -312,11 +312,12 @@ def _defined_by_others(path: Path) -> Artifact:
             node("RMSNormalization", ["a", "scale"], ["n"], axis=-1),
             node("Gelu", ["n"], ["g"]),
             node("Gelu", ["g"], ["t"], approximate="tanh"),
-            node("Swish", ["t"], ["y"]),
+            node("Swish", ["t"], ["s"]),
+            node("PRelu", ["s", "slope"], ["y"]),
         ],
         [_value("x", [1, 5, 8])],
         [_value("y", [1, 5, 8])],
-        {"w": _random(8, 8), "scale": _random(8, seed=3)},
+        {"w": _random(8, 8), "scale": _random(8, seed=3), "slope": _random(5, 8, seed=4)},
         opset=24,
     )
 
