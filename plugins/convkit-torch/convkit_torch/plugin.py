@@ -30,13 +30,14 @@ def convkit_formats() -> Iterable[Format]:
 
 @hookimpl
 def convkit_converters() -> Iterable[Converter]:
-    """Export to torch.export archives and to ONNX, and dynamic int8."""
+    """Export to torch.export archives and to ONNX, dynamic int8, and float32 of half precision."""
     from convkit_torch.export_program import ExportProgram
     from convkit_torch.fix_shapes import FixShapes
     from convkit_torch.int8_dynamic import Int8Dynamic
     from convkit_torch.onnx_dynamo import OnnxDynamo
     from convkit_torch.onnx_half import OnnxDynamoHalf
     from convkit_torch.onnx_legacy import OnnxLegacy
+    from convkit_torch.widen import Widen
 
     return (
         ExportProgram(),
@@ -45,6 +46,7 @@ def convkit_converters() -> Iterable[Converter]:
         OnnxDynamoHalf(),
         OnnxLegacy(),
         Int8Dynamic(),
+        Widen(),
     )
 
 

@@ -200,7 +200,11 @@ def _placed(arrays: Sequence[Any], places: Sequence[int]) -> list[Any]:
 
     placed: list[Any] = [None] * len(places)
     for place, array in zip(places, arrays, strict=True):
-        placed[place] = torch.from_numpy(np.array(array, order="C"))
+        own = np.array(array, order="C")
+        if str(own.dtype) == "bfloat16":  # of ml_dtypes, which torch does not know
+            placed[place] = torch.from_numpy(own.view(np.int16)).view(torch.bfloat16)
+        else:
+            placed[place] = torch.from_numpy(own)
     return placed
 
 

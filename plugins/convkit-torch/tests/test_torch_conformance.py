@@ -92,6 +92,14 @@ class TestDynamoHalf(InContainer, ConverterContract):
         return CONVERTERS["torch.onnx-dynamo-fp16"]
 
 
+class TestWiden(InContainer, ConverterContract):
+    container = "pt2-fp16"
+
+    @pytest.fixture
+    def converter(self) -> Converter:
+        return CONVERTERS["torch.widen"]
+
+
 class TestFixShapes(InContainer, ConverterContract):
     container = "pt2-dynamic"
 
@@ -207,4 +215,5 @@ def test_every_converter_is_here() -> None:
         "torch.onnx-dynamo",
         "torch.onnx-dynamo-fp16",
         "torch.onnx-legacy",
+        "torch.widen",
     }

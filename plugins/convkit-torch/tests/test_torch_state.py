@@ -15,6 +15,8 @@ from convkit_torch.inspector import TorchInspector  # noqa: E402
 from convkit_torch.onnx_dynamo import OnnxDynamo  # noqa: E402
 from convkit_torch.onnx_half import OnnxDynamoHalf  # noqa: E402
 from convkit_torch.onnx_legacy import OnnxLegacy  # noqa: E402
+from convkit_torch.runner import TorchRunner  # noqa: E402
+from convkit_torch.widen import Widen  # noqa: E402
 
 
 class Counter(torch.nn.Module):
@@ -118,3 +120,57 @@ def test_bfloat16_is_refused_with_a_remedy(artifact, tmp_path):
     (obstacle,) = OnnxDynamoHalf().check(artifact(path), {})
     assert "bfloat16" in obstacle.what
     assert ".float()" in obstacle.remedy
+
+
+class Typed(torch.nn.Module):
+    """Says types in every way that a graph can hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 16)
+        self.register_buffer("scale", torch.rand(16))
+        self.register_buffer("steps", torch.arange(16))
+
+    def forward(self, x, mask):
+        y = torch.relu(self.linear(x)) * self.scale.to(x.dtype) + self.steps
+        y = y.masked_fill(mask, -1000.0)
+        y = torch.softmax(y, -1, dtype=torch.float32).to(x.dtype)
+        y = y + torch.full((1,), 0.5, dtype=x.dtype) + torch.tensor([1.0, 2.0] * 8, dtype=x.dtype)
+        return {"a": torch.cond(y.sum() > 0, lambda v: v * 2, lambda v: v.clone(), (y,)), "b": -y}
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_widened_as_if_cast_before_the_export(half, artifact, context, tmp_path):
+    torch.manual_seed(0)
+    module = Typed().to(half).eval()
+    x, mask = torch.rand(3, 8).to(half), torch.rand(3, 16) > 0.7
+    rows = torch.export.Dim("rows", min=2, max=64)
+    program = torch.export.export(module, (x, mask), dynamic_shapes=({0: rows}, {0: rows}))
+    torch.export.save(program, tmp_path / "half.pt2")
+    source = artifact(tmp_path / "half.pt2")
+    assert str(source.state) == "torch-fp16"
+    result = Widen().convert(source, tmp_path / "wide.pt2", {}, context())
+    found = TorchInspector().inspect(result.path, ReadOptions())
+    assert found.state == result.state and str(found.state) == "torch"
+    assert set(found.parameter_bytes) == {"float32", "int64"}
+    assert [(s.name, s.shape, s.dtype) for s in found.inputs] == [
+        (s.name, s.shape, s.dtype) for s in result.inputs
+    ]
+    assert [s.dtype for s in result.inputs] == ["float32", "bool"]
+    assert not isinstance(result.inputs[0].shape[0], int), "the axis stays open"
+    with torch.no_grad():
+        wanted = module.float()(x.float(), mask)
+    arrays = [x.float().numpy(), mask.numpy()]
+    for got, value in zip(TorchRunner().open(result, 1).run(arrays), wanted.values(), strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, value.numpy(), rtol=1e-6)
+
+
+def test_bfloat16_runs_as_an_original(artifact, tmp_path):
+    import ml_dtypes
+
+    module, x = torch.nn.Linear(4, 2).bfloat16(), torch.randn(1, 4).bfloat16()
+    source = artifact(saved(module, (x,), tmp_path))
+    (got,) = TorchRunner().open(source, 1).run([x.float().numpy().astype(ml_dtypes.bfloat16)])
+    with torch.no_grad():
+        np.testing.assert_array_equal(got, module(x).float().numpy())
