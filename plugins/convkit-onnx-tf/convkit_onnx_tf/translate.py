@@ -18,6 +18,7 @@ from typing import Any
 
 from convkit.errors import ConversionError, InputError
 from convkit.plugin import Artifact, HopContext, Obstacle, State, TensorSpec
+from convkit_onnx_tf import pooling
 from convkit_onnx_tf.names import name_nodes, rename_boundary
 from convkit_onnx_tf.operators import obstacles
 from convkit_onnx_tf.recurrent import pure_cells
@@ -44,6 +45,7 @@ def translate(artifact: Artifact, output: Path, auto_cast: bool, context: HopCon
         # Parsing comes first: a damaged file should not have to wait for TensorFlow.
         model = _load(onnx, artifact.path)
         inputs, outputs = _boundary(model, artifact)
+        pooling.write_out(model)
         tf, prepare = _frameworks(context)
         context.progress("translating operators", None)
         with _counted_suffixes(), pure_cells():

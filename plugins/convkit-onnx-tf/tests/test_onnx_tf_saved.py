@@ -138,6 +138,28 @@ def _cnn(path: Path) -> Artifact:
     )
 
 
+def _averages(path: Path) -> Artifact:
+    """Padded in ways that TensorFlow has no word for."""
+    node = helper.make_node
+    return _save(
+        path,
+        [
+            node("AveragePool", ["x"], ["a"], kernel_shape=[3, 3], pads=[0, 0, 1, 2]),
+            node(
+                "AveragePool",
+                ["x"],
+                ["b"],
+                kernel_shape=[2, 3],
+                strides=[2, 1],
+                pads=[1, 2, 0, 1],
+                count_include_pad=1,
+            ),
+        ],
+        [_value("x", [1, 2, 7, 6])],
+        [_value("a", [1, 2, 6, 6]), _value("b", [1, 2, 4, 7])],
+    )
+
+
 def _two(path: Path) -> Artifact:
     """Two inputs and outputs whose names sort against their order; one input is int64."""
     node = helper.make_node
@@ -338,6 +360,7 @@ def _misnamed(path: Path) -> Artifact:
 
 _MODELS: dict[str, Callable[[Path], Artifact]] = {
     "cnn": _cnn,
+    "averages": _averages,
     "two": _two,
     "odd_names": _odd_names,
     "dynamic": _dynamic,
@@ -363,7 +386,7 @@ _CHECKED: dict[str, Callable[[Path], Artifact]] = {
     "check-branches": _branches,
 }
 
-_GOOD = ["cnn", "two", "odd_names", "dynamic", "lstm", "lstms", "rnns", "plain_gru"]
+_GOOD = ["cnn", "averages", "two", "odd_names", "dynamic", "lstm", "lstms", "rnns", "plain_gru"]
 
 
 @pytest.fixture(scope="module")
