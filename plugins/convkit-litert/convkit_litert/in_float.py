@@ -21,6 +21,13 @@ LARGEST = 2**31 - 1
 
 _UNROUNDED = b"/unrounded"
 
+_MOVERS = frozenset(
+    "BROADCAST_TO CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS GATHER GATHER_ND MAXIMUM MAX_POOL_2D "
+    "MINIMUM PACK PAD RELU RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SLICE SPACE_TO_DEPTH SPLIT "
+    "SPLIT_V SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK".split()
+)
+"""Operators that hand on what they are given, or zero: what was rounded need not be once more."""
+
 
 def obstacles(model: Any) -> Iterator[tuple[str, str, int, int]]:
     """What cannot be written in float: the reason, a word for a person, and the places of the graph
@@ -79,10 +86,11 @@ class _Rewriter:
 
         self._schema, self._model, self._graph = schema, model, graph
         self._constants = {i for i, t in enumerate(graph.tensors) if _bytes(model, t) is not None}
+        self._integers = {i: t for i, t in enumerate(graph.tensors) if stored.is_integer(t)}
         self._steps = {
             i: (t.type, float(t.quantization.scale[0]), int(stored.zero_points(t)[0]))
-            for i, t in enumerate(graph.tensors)
-            if stored.is_integer(t) and i not in self._constants
+            for i, t in self._integers.items()
+            if i not in self._constants
         }
         self._same: dict[int, int] = {}
         self._operators: list[Any] = []
@@ -127,17 +135,28 @@ class _Rewriter:
             result = int(operator.outputs[0])
             self._round(read[0], self.read(result), result)
             return
+        given = {self._steps.get(int(i)) for i in operator.inputs if int(i) in self._integers}
         operator.inputs = read
-        results = [int(i) for i in operator.outputs]
-        operator.outputs = [
-            self._copy(i, self._graph.tensors[i].name + _UNROUNDED) if i in self._steps else i
-            for i in results
-        ]
         self._forget_types(operator)
         self._operators.append(operator)
-        for unrounded, result in zip(operator.outputs, results, strict=True):
-            if result in self._steps:
-                self._round(unrounded, self.read(result), result)
+        results = [int(i) for i in operator.outputs]
+        operator.outputs = []
+        for result in results:
+            target, step = self.read(result), self._steps.get(result)
+            if step is None or (given == {step} and self._only_moves(operator)):
+                operator.outputs.append(target)
+                continue
+            unrounded = self._copy(target, self._graph.tensors[target].name + _UNROUNDED)
+            operator.outputs.append(unrounded)
+            self._round(unrounded, target, result)
+
+    def _only_moves(self, operator: Any) -> bool:
+        """Whether results are among the operands, or zero."""
+        if _code(self._model, operator) not in _MOVERS:
+            return False
+        fused = getattr(operator.builtinOptions, "fusedActivationFunction", 0)
+        kinds = self._schema.ActivationFunctionType
+        return fused in (kinds.NONE, kinds.RELU)
 
     def _round(self, source: int, target: int, like: int) -> None:
         """`target = clip(round(source / scale), lowest, highest) * scale`, zero point at zero."""

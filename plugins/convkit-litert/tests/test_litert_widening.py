@@ -75,6 +75,19 @@ def test_rounds_as_the_integers_did(mlp: Converted, tmp_path: Path) -> None:
         np.testing.assert_allclose(got / step, np.rint(got / step), atol=1e-3)
 
 
+def test_what_only_moves_numbers_is_not_rounded_again(detector: Converted, tmp_path: Path) -> None:
+    source = models.quantize(
+        StaticInt8(), detector.tflite, tmp_path / "q.tflite", detector.calibration
+    )
+    made = widened(Dequantize(), source, tmp_path / "float.tflite")
+    before = models.inspect(source.path).operators
+    moving = {name for name in before if name in ("RESHAPE", "RESIZE_NEAREST_NEIGHBOR")}
+    others = {name for name in before if name not in moving and name != "DEQUANTIZE"}
+    assert moving
+    rounded = models.inspect(made.path).operators["ROUND"]
+    assert 0 < rounded <= sum(before[name] for name in others)
+
+
 def test_names_without_a_signature(detector: Converted, tmp_path: Path) -> None:
     source = models.quantize(
         StaticInt8(), detector.tflite, tmp_path / "q.tflite", detector.calibration
